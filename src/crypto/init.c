@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Start and end of the crypto module: algorithms fetched once, contexts kept per thread.
+ */
+#include "ma/crypto.h"
+
+#include "int.h"
+
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/params.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#define SECURE_HEAP_BYTES 262144u
+#define SECURE_HEAP_MIN_BLOCK 32u
+
+static struct ma_crypto_table table;
+static bool table_ready;
+static pthread_key_t thread_key;
+static _Thread_local struct ma_crypto_thread *thread_self;
+
+const struct ma_crypto_table *ma_crypto_table(void)
+{
+    return table_ready ? &table : NULL;
+}
+
+static void thread_free(void *p)
+{
+    struct ma_crypto_thread *t = p;
+
+    thread_self = NULL;
+    if (!t)
+        return;
+    for (size_t i = 0; i < MA_COUNT(t->md); i++)
+        EVP_MD_CTX_free(t->md[i]);
+    for (size_t i = 0; i < MA_COUNT(t->slots); i++)
+        EVP_PKEY_CTX_free(t->slots[i].ctx);
+    free(t);
+}
+
+struct ma_crypto_thread *ma_crypto_thread(void)
+{
+    if (thread_self)
+        return thread_self;
+    if (!table_ready)
+        return NULL;
+    struct ma_crypto_thread *t = calloc(1, sizeof *t);
+    if (!t)
+        return NULL;
+    if (pthread_setspecific(thread_key, t) != 0) {
+        free(t);
+        return NULL;
+    }
+    thread_self = t;
+    return t;
+}
+
+/* A MAC context that has its digest and some key, ready to be duplicated and keyed anew. */
+static EVP_MAC_CTX *hmac_template(EVP_MAC *hmac, const char *digest)
+{
+    static const uint8_t any_key[1] = {0};
+    char name[16];
+    EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(hmac);
+
+    OPENSSL_strlcpy(name, digest, sizeof name);
+    const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0),
+                                 OSSL_PARAM_construct_end()};
+    if (ctx && EVP_MAC_init(ctx, any_key, sizeof any_key, params) == 1)
+        return ctx;
+    EVP_MAC_CTX_free(ctx);
+    return NULL;
+}
+
+static bool table_fetch(void)
+{
+    static const char *const md_names[MA_MD__COUNT] = {"SHA2-256", "SHA2-384", "SHA2-512"};
+
+    for (size_t i = 0; i < MA_COUNT(md_names); i++) {
+        table.md[i] = EVP_MD_fetch(NULL, md_names[i], NULL);
+        if (!table.md[i])
+            return false;
+    }
+    table.hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    table.hkdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+    table.gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+    if (!table.hmac || !table.hkdf || !table.gcm)
+        return false;
+    table.hmac_sha1 = hmac_template(table.hmac, "SHA1");
+    table.hmac_sha256 = hmac_template(table.hmac, "SHA2-256");
+    return table.hmac_sha1 && table.hmac_sha256;
+}
+
+static void table_free(void)
+{
+    for (size_t i = 0; i < MA_COUNT(table.md); i++)
+        EVP_MD_free(table.md[i]);
+    EVP_MAC_CTX_free(table.hmac_sha1);
+    EVP_MAC_CTX_free(table.hmac_sha256);
+    EVP_MAC_free(table.hmac);
+    EVP_KDF_free(table.hkdf);
+    EVP_CIPHER_free(table.gcm);
+    memset(&table, 0, sizeof table);
+}
+
+int ma_crypto_init(void)
+{
+    if (table_ready)
+        return MA_OK;
+    /* Without locked pages (RLIMIT_MEMLOCK) the ordinary heap serves: see ma_secure_alloc. */
+    if (!CRYPTO_secure_malloc_initialized())
+        (void)CRYPTO_secure_malloc_init(SECURE_HEAP_BYTES, SECURE_HEAP_MIN_BLOCK);
+    if (!table_fetch() || pthread_key_create(&thread_key, thread_free) != 0) {
+        table_free();
+        return ma_crypto_fail(MA_E_CRYPTO);
+    }
+    table_ready = true;
+    if (ma_crypto_selftest() != MA_OK) {
+        ma_crypto_cleanup();
+        return ma_crypto_fail(MA_E_CRYPTO);
+    }
+    return MA_OK;
+}
+
+void ma_crypto_cleanup(void)
+{
+    if (!table_ready)
+        return;
+    /* The main thread leaves through exit(), where no key destructor runs. */
+    thread_free(thread_self);
+    pthread_key_delete(thread_key);
+    table_ready = false;
+    table_free();
+}
