@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The configuration file as an immutable snapshot. One table (src/conf/conf.def) drives the
+ * libconfuse options, --check, the README reference and the example file. Unknown keys, bad
+ * types and values out of range are errors with file and line.
+ */
+#ifndef MA_CONF_H
+#define MA_CONF_H
+
+#include "ma/base.h"
+
+struct ma_conf_issuer {
+    const char *url;      /* exact iss value */
+    const char *jwks_uri; /* "" : from <url>.well-known/openid-configuration */
+    const char *audience; /* "" : origin + "/me/" */
+    uint32_t algorithms;  /* bit per enum ma_jws_alg */
+    bool provision;
+};
+
+struct ma_conf_strlist {
+    const char *const *v;
+    size_t n;
+};
+
+struct ma_conf {
+    const char *path;                      /* of the file */
+    const char *base_url;                  /* public origin without trailing slash */
+    struct ma_conf_strlist custom_domains; /* further public origins, "https://host[:port]" */
+    const char *listen;
+    const char *database;
+    const char *key_directory;
+    const char *admin_socket;
+    int http_threads;                       /* 0: online CPUs */
+    struct ma_conf_strlist trusted_proxies; /* CIDRs */
+    bool token_service;
+    const char *metrics_listen; /* "": off */
+
+    const struct ma_conf_issuer *issuers;
+    size_t n_issuers;
+
+    struct {
+        const char *email;          /* smtp://…, smtps://…, spool:/dir */
+        const char *email_password; /* secret reference for the SMTP user in the URL; "" none */
+        const char *email_from;
+        const char *sms, *voice, *push;
+        const char *sms_account;  /* Twilio-compatible account id (HTTP Basic user); "" none */
+        const char *sms_password; /* secret reference for it; "" none */
+        const char *sms_from;     /* sender number or service id; "" none */
+        const char *templates;    /* directory of replacement message texts; "" built in */
+    } delivery;
+
+    struct {
+        bool enabled;
+        int64_t user_reads, user_writes; /* per minute */
+        int64_t tenant_reads_per_second, tenant_writes_per_second;
+        int64_t otp_failures_per_hour, sms_per_hour, email_per_hour, push_per_minute, login_failures_per_minute;
+        int64_t address_failures; /* failed authentications of one address per minute */
+    } rate_limit;
+
+    struct {
+        int64_t connections, connections_per_address;
+        int64_t header_timeout, body_timeout, keep_alive; /* seconds */
+        int64_t body_bytes;
+        int64_t write_batch;   /* requests per group commit at most; 1 commits each on its own */
+        int64_t queue;         /* entries of each lane's queue */
+        int64_t drain_timeout; /* seconds SIGTERM waits for requests in flight */
+    } limits;
+
+    struct {
+        int64_t otp_ttl, totp_ttl, push_ttl, recovery_ttl, password_ttl, passkey_ttl, connect_ttl,
+            connect_code_ttl; /* s */
+        bool list_unconfirmed, protect_last_primary, auto_email_factor, recovery_requires_factor;
+    } enrollment;
+
+    struct {
+        bool require_uv;
+        struct ma_conf_strlist origins;
+        bool attestation_verified; /* attestation = "verified" */
+    } webauthn;
+
+    struct {
+        int64_t step_up_window; /* seconds */
+        bool enforce_at_api, passkey_satisfies_2fa;
+    } policy;
+
+    struct {
+        bool allow_private, allow_http_loopback;
+    } network;
+
+    struct {
+        struct ma_conf_strlist headers; /* cors.allow_headers: extra request headers preflights allow */
+    } cors;
+
+    const char *log_level; /* "error", "warn", "info", "debug" */
+};
+
+/* Parses and validates (cross-field checks included). On failure prints nothing; `why` receives
+ * "FILE:LINE: what is wrong" (the line is absent where none is known); values are never part of it.
+ * A key that is set twice is an error, and so are "${VAR}" (values never come from the environment) and escapes
+ * other than \\ and \" in a string. Relative paths are relative to the working directory. MA_E_IO, MA_E_PARSE,
+ * MA_E_INVAL, MA_E_NOMEM. Owned (ma_conf_free). Only one thread at a time may load. */
+MA_MUST_USE int ma_conf_load(const char *path, struct ma_conf **ret, char why[512]);
+/* The same for text that is already in memory; `name` stands for the file in messages and as path. */
+MA_MUST_USE int ma_conf_parse(const char *name, struct ma_span text, struct ma_conf **ret, char why[512]);
+void ma_conf_free(struct ma_conf *c);
+void ma_conf_free_p(struct ma_conf **c);
+/* The reference table in Markdown (for README) or the commented example file, into malloc'ed text
+ * (owned, free). */
+char *ma_conf_reference(void);
+char *ma_conf_example(void);
+/* Names of keys whose value differs between two snapshots but need a restart to change, comma-separated in out;
+ * names that no longer fit are left out. */
+void ma_conf_needs_restart(const struct ma_conf *old, const struct ma_conf *now, char out[256]);
+
+#endif
