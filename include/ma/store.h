@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Typed repositories: one function per query, one struct per row. Every query on user-owned rows
+ * has the user id in its WHERE. State changes are compare-and-set: MA_E_CONFLICT when the row was
+ * not in the expected state. Functions named *_get and *_list work on readers and the writer; all
+ * others need the writer, inside a transaction. Strings read are arena copies.
+ */
+#ifndef MA_STORE_H
+#define MA_STORE_H
+
+#include "ma/db.h"
+
+/* --- users --- */
+struct ma_user {
+    struct ma_span user_id; /* "auth0|alice" */
+    struct ma_span email;   /* p == NULL: none */
+    bool email_verified;
+    struct ma_span name;         /* p == NULL: none */
+    struct ma_span phone_number; /* p == NULL: none */
+    struct ma_span connection;   /* database connection; p == NULL: no database identity */
+    struct ma_span roles;        /* JSON array text */
+    struct ma_span permissions;  /* JSON array text */
+    bool blocked;
+    int64_t created_at, updated_at;
+};
+MA_MUST_USE int ma_user_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_user *ret);
+/* Inserts or replaces every column but created_at. */
+MA_MUST_USE int ma_user_put(struct ma_db *db, const struct ma_user *u);
+/* Inserts if absent (provisioning); MA_E_EXISTS when it is there. */
+MA_MUST_USE int ma_user_insert(struct ma_db *db, const struct ma_user *u);
+/* Deletes the user and all rows it owns (ON DELETE CASCADE); audit rows stay. MA_E_NOTFOUND. */
+MA_MUST_USE int ma_user_delete(struct ma_db *db, struct ma_span user_id);
+/* Users with user_id > after, ascending, at most limit. */
+MA_MUST_USE int ma_user_list(struct ma_db *db, struct ma_arena *a, struct ma_span after, int limit, struct ma_user *ret,
+                             size_t *ret_n);
+
+/* --- passwords --- */
+struct ma_password_row {
+    struct ma_span hash; /* PHC or bcrypt string */
+    int64_t created_at;
+    int64_t changed_at; /* 0: never changed since created */
+};
+MA_MUST_USE int ma_password_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id,
+                                struct ma_password_row *ret);
+/* Sets the password; the hash also joins the history, of which the newest keep_history rows stay
+ * (0: none kept). A first password has changed_at 0, a later one now. */
+MA_MUST_USE int ma_password_set(struct ma_db *db, struct ma_span user_id, struct ma_span hash, int keep_history,
+                                int64_t now);
+/* Replaces the stored string of the same password (rehash): compare-and-set on old_hash. */
+MA_MUST_USE int ma_password_rehash(struct ma_db *db, struct ma_span user_id, struct ma_span old_hash,
+                                   struct ma_span new_hash);
+/* Removes the password and its history. MA_E_NOTFOUND. */
+MA_MUST_USE int ma_password_delete(struct ma_db *db, struct ma_span user_id);
+/* Newest first, at most limit hashes (the current one is the first). */
+MA_MUST_USE int ma_password_history(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, int limit,
+                                    struct ma_span *ret, size_t *ret_n);
+
+/* --- authentication methods (all but password) --- */
+enum ma_factor {
+    /* in the order GET /factors lists them */
+    MA_FACTOR_PASSWORD,
+    MA_FACTOR_PASSKEY,
+    MA_FACTOR_WEBAUTHN_PLATFORM,
+    MA_FACTOR_WEBAUTHN_ROAMING,
+    MA_FACTOR_TOTP,
+    MA_FACTOR_PHONE,
+    MA_FACTOR_EMAIL,
+    MA_FACTOR_PUSH,
+    MA_FACTOR_RECOVERY,
+    MA_FACTOR__COUNT
+};
+const char *ma_factor_name(enum ma_factor f); /* "push-notification"; static */
+/* MA_FACTOR__COUNT when unknown. */
+enum ma_factor ma_factor_parse(struct ma_span name);
+
+struct ma_method {
+    struct ma_span id; /* "totp|dev_…" */
+    enum ma_factor type;
+    bool confirmed;
+    struct ma_span name;    /* p == NULL: none */
+    struct ma_span address; /* e-mail or E.164 phone number; p == NULL */
+    bool voice;             /* phone: preferred_authentication_method is voice */
+    struct ma_span secret;  /* sealed TOTP seed, or recovery code MAC; p == NULL */
+    int64_t last_step;      /* TOTP: last accepted time step, 0 before */
+    int64_t created_at;
+    int64_t last_auth_at; /* 0: never used */
+    int64_t expires_at;   /* pending enrolment: when it lapses; 0 once confirmed */
+};
+#define MA_METHODS_MAX 64 /* rows read per user at most: 20 confirmed and pending ones */
+/* Confirmed methods and pending ones with expires_at > now, created_at ascending then id.
+ * MA_E_RANGE past cap. */
+MA_MUST_USE int ma_method_list(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, int64_t now,
+                               struct ma_method *ret, size_t cap, size_t *ret_n);
+MA_MUST_USE int ma_method_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_span id,
+                              int64_t now, struct ma_method *ret);
+MA_MUST_USE int ma_method_insert(struct ma_db *db, struct ma_span user_id, const struct ma_method *m);
+/* pending → confirmed: sets confirmed, clears expires_at, sets last_step; MA_E_CONFLICT unless it was pending
+ * and unexpired. */
+MA_MUST_USE int ma_method_confirm(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t last_step,
+                                  int64_t now);
+/* TOTP replay guard: last_step < step → step. */
+MA_MUST_USE int ma_method_totp_advance(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t step,
+                                       int64_t now);
+/* name p == NULL keeps; voice < 0 keeps. Only confirmed rows; MA_E_CONFLICT otherwise. */
+MA_MUST_USE int ma_method_update(struct ma_db *db, struct ma_span user_id, struct ma_span id, struct ma_span name,
+                                 int voice);
+/* MA_E_NOTFOUND when there is none. */
+MA_MUST_USE int ma_method_delete(struct ma_db *db, struct ma_span user_id, struct ma_span id);
+/* Deletes the user's other rows of this type: confirmed ones (confirmed true) or pending ones, except `keep`.
+ * address p != NULL narrows to that address. */
+MA_MUST_USE int ma_method_delete_others(struct ma_db *db, struct ma_span user_id, enum ma_factor type, bool confirmed,
+                                        struct ma_span address, struct ma_span keep);
+MA_MUST_USE int ma_method_delete_all(struct ma_db *db, struct ma_span user_id);
+/* Deletes pending methods and enrolments that lapsed before `before`, at most limit of each. Returns count ≥ 0. */
+int ma_expire_pending(struct ma_db *db, int64_t before, int limit);
+
+/* --- enrolment sessions --- */
+struct ma_enrolment {
+    struct ma_span session_mac; /* 32 bytes: vault mac of the auth_session, purpose "session" */
+    struct ma_span user_id, client_id;
+    enum ma_factor type;
+    struct ma_span method_id; /* "totp|dev_…", "password|new" */
+    struct ma_span code_mac;  /* 32 bytes for codes we send; p == NULL otherwise */
+    struct ma_span data;      /* sealed or opaque extra state; p == NULL */
+    int attempts;             /* wrong codes so far */
+    int64_t created_at, expires_at;
+    int64_t consumed_at; /* 0: open */
+};
+MA_MUST_USE int ma_enrolment_insert(struct ma_db *db, const struct ma_enrolment *e);
+/* By session, for this user only; consumed and expired rows are returned too (the caller decides). */
+MA_MUST_USE int ma_enrolment_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id,
+                                 struct ma_span session_mac, struct ma_enrolment *ret);
+/* consumed_at 0 → now; MA_E_CONFLICT when already consumed or expired. */
+MA_MUST_USE int ma_enrolment_consume(struct ma_db *db, struct ma_span user_id, struct ma_span session_mac, int64_t now);
+/* attempts + 1, returning the new count; at `kill_at` the session is consumed and its pending method deleted. */
+MA_MUST_USE int ma_enrolment_fail(struct ma_db *db, struct ma_span user_id, struct ma_span session_mac, int kill_at,
+                                  int64_t now, int *ret_attempts);
+/* Drops the enrolments of a deleted or replaced method. */
+MA_MUST_USE int ma_enrolment_delete_method(struct ma_db *db, struct ma_span user_id, struct ma_span method_id);
+
+/* --- durable token buckets (failures, messages) --- */
+#define MA_COUNTER_LIMIT_MAX 1000000000            /* tokens */
+#define MA_COUNTER_PERIOD_MAX_MS (31 * 86400000LL) /* both: MA_E_INVAL past these */
+struct ma_counter_rule {
+    const char *name;  /* "otp_failures" */
+    int64_t limit;     /* bucket size; 0: off (allowed, MA_COUNTER_LIMIT_MAX remaining, nothing stored) */
+    int64_t period_ms; /* time in which `limit` tokens come back */
+};
+struct ma_counter_state {
+    bool allowed;
+    int64_t remaining;
+    int64_t retry_after_ms; /* until a token is there, when not allowed */
+};
+/* Looks without taking (reader is fine). */
+MA_MUST_USE int ma_counter_get(struct ma_db *db, struct ma_span user_id, const struct ma_counter_rule *rule,
+                               int64_t now, struct ma_counter_state *ret);
+/* Takes one token when there is one. */
+MA_MUST_USE int ma_counter_take(struct ma_db *db, struct ma_span user_id, const struct ma_counter_rule *rule,
+                                int64_t now, struct ma_counter_state *ret);
+
+/* --- outbox: durable deliveries; the payload is sealed (table "outbox", column "payload", row id, user) --- */
+struct ma_outbox_row {
+    struct ma_span id;      /* 32 hex */
+    struct ma_span channel; /* "email", "sms", "voice", "push" */
+    struct ma_span user_id;
+    struct ma_span payload;
+    int attempts;
+    int64_t created_at, next_at;
+    bool dead;
+    struct ma_span last_error; /* p == NULL: none */
+};
+MA_MUST_USE int ma_outbox_insert(struct ma_db *db, const struct ma_outbox_row *row);
+/* Alive rows with next_at ≤ now, oldest first. */
+MA_MUST_USE int ma_outbox_due(struct ma_db *db, struct ma_arena *a, int64_t now, struct ma_outbox_row *ret, size_t cap,
+                              size_t *ret_n);
+/* Earliest next_at of alive rows; MA_E_NOTFOUND when there is none. */
+MA_MUST_USE int ma_outbox_next(struct ma_db *db, int64_t *ret_at);
+MA_MUST_USE int ma_outbox_done(struct ma_db *db, struct ma_span id);
+MA_MUST_USE int ma_outbox_retry(struct ma_db *db, struct ma_span id, int64_t next_at, bool dead, struct ma_span error);
+/* Not tried, or surely not accepted: due again at next_at, attempts unchanged. MA_E_NOTFOUND when it is gone. */
+MA_MUST_USE int ma_outbox_defer(struct ma_db *db, struct ma_span id, int64_t next_at);
+/* Dead letters, oldest first. */
+MA_MUST_USE int ma_outbox_dead(struct ma_db *db, struct ma_arena *a, struct ma_outbox_row *ret, size_t cap,
+                               size_t *ret_n);
+/* Dead → alive, due now; all when id is empty. */
+MA_MUST_USE int ma_outbox_revive(struct ma_db *db, struct ma_span id, int64_t now);
+
+/* --- audit --- */
+struct ma_audit_row {
+    int64_t id;                                                    /* ascending */
+    int64_t at;                                                    /* ms */
+    struct ma_span type;                                           /* "my_account_authentication_method_succeeded" */
+    struct ma_span operation;                                      /* "create", "verify", …; p == NULL */
+    struct ma_span user_id, client_id, ip, user_agent, request_id; /* p == NULL: unknown */
+    struct ma_span method_id;                                      /* p == NULL */
+    struct ma_span detail;                                         /* JSON object text; p == NULL */
+};
+MA_MUST_USE int ma_audit_insert(struct ma_db *db, const struct ma_audit_row *row);
+/* Rows with id > after_id and at ≥ since, of one user when user_id.p != NULL, ascending. */
+MA_MUST_USE int ma_audit_list(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, int64_t since,
+                              int64_t after_id, struct ma_audit_row *ret, size_t cap, size_t *ret_n);
+
+/* --- configuration objects of the state document --- */
+/* kind: "api", "tenant", "factors" (key ""), "connection", "client", "client_grant", "role",
+ * "organization", "policy"; json: the merged element without its secrets. */
+struct ma_object {
+    struct ma_span kind, key, json;
+};
+MA_MUST_USE int ma_object_put(struct ma_db *db, const struct ma_object *o, int64_t now);
+MA_MUST_USE int ma_object_get(struct ma_db *db, struct ma_arena *a, struct ma_span kind, struct ma_span key,
+                              struct ma_object *ret);
+/* All objects, by kind then key. The array is in the arena. */
+MA_MUST_USE int ma_object_list(struct ma_db *db, struct ma_arena *a, struct ma_object **ret, size_t *ret_n);
+/* Sealed secrets of objects: table "object_secrets", column name, row "kind|key". */
+MA_MUST_USE int ma_object_secret_put(struct ma_db *db, struct ma_span kind, struct ma_span key, struct ma_span name,
+                                     struct ma_span sealed, int64_t now);
+MA_MUST_USE int ma_object_secret_get(struct ma_db *db, struct ma_arena *a, struct ma_span kind, struct ma_span key,
+                                     struct ma_span name, struct ma_span *ret);
+
+/* Every query of every repository, for the test that prepares and explains them all. Static. */
+const struct ma_sql *const *ma_store_queries(size_t *ret_n);
+
+#endif

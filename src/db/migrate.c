@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Schema migrations: the files of sql/sqlite, embedded, applied once and in order.
+ */
+#include "ma/db.h"
+
+#include "int.h"
+#include "ma/crypto.h"
+
+/* The assembler reads the file; the path is relative to the root of the repository, where the
+ * compiler runs. The final NUL is not part of the file. */
+#define EMBED(symbol, path)                                                                                            \
+    __asm__(".pushsection .rodata\n"                                                                                   \
+            ".balign 16\n" #symbol "_start:\n"                                                                         \
+            ".incbin \"" path "\"\n" #symbol "_end:\n"                                                                 \
+            ".byte 0\n"                                                                                                \
+            ".popsection\n");                                                                                          \
+    extern const uint8_t symbol##_start[] __attribute__((visibility("hidden")));                                       \
+    extern const uint8_t symbol##_end[] __attribute__((visibility("hidden")))
+
+struct migration {
+    int64_t version;
+    const char *name;
+    const uint8_t *start, *end;
+};
+
+EMBED(ma_migration_0001, "sql/sqlite/0001_init.sql");
+
+static const struct migration MIGRATIONS[] = {
+    {1, "init", ma_migration_0001_start, ma_migration_0001_end},
+};
+
+static const struct ma_sql Q_TABLES = {
+    MA_DB_Q_TABLES, "SELECT count(*), coalesce(sum(name = 'schema_migrations'), 0) FROM sqlite_schema WHERE type = "
+                    "'table'"};
+static const struct ma_sql Q_MIGRATIONS = {MA_DB_Q_MIGRATIONS,
+                                           "SELECT version, name, sha256 FROM schema_migrations ORDER BY version"};
+static const struct ma_sql Q_MIGRATED = {
+    MA_DB_Q_MIGRATED, "INSERT INTO schema_migrations (version, name, sha256, applied_at) VALUES ($1, $2, $3, $4)"};
+
+static const char CREATE_REGISTER[] = "CREATE TABLE schema_migrations ("
+                                      "version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, "
+                                      "sha256 BLOB NOT NULL, applied_at INTEGER NOT NULL) STRICT";
+
+static struct ma_span script_of(const struct migration *m)
+{
+    return ma_span_of(m->start, (size_t)(m->end - m->start));
+}
+
+/* Nothing is created in a database that some other program made. */
+static int look(struct ma_db *db, bool *has_register, char why[MA_WHY_MAX])
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_db_stmt(db, &Q_TABLES, &st);
+    if (r == MA_OK)
+        r = ma_stmt_step(st);
+    if (r != MA_OK)
+        return ma_db_why(why, r, "cannot read the database's schema: %s", ma_err_text(r));
+    *has_register = ma_col_int(st, 1) != 0;
+    if (!*has_register && ma_col_int(st, 0) != 0)
+        return ma_db_why(why, MA_E_CONFLICT, "the database belongs to another program: no schema_migrations table");
+    return MA_OK;
+}
+
+static int check_recorded(struct ma_stmt *st, int64_t done, char why[MA_WHY_MAX])
+{
+    long long version = (long long)ma_col_int(st, 0);
+    if (done >= (int64_t)MA_COUNT(MIGRATIONS))
+        return ma_db_why(why, MA_E_CONFLICT,
+                         "the database has schema version %lld, this program knows %lld: a newer version wrote it",
+                         version, (long long)MIGRATIONS[MA_COUNT(MIGRATIONS) - 1].version);
+    const struct migration *m = &MIGRATIONS[done];
+    if (version != m->version)
+        return ma_db_why(why, MA_E_CONFLICT, "schema migration %lld is recorded where %lld was expected", version,
+                         (long long)m->version);
+    uint8_t sha[MA_SHA256_LEN];
+    int r = ma_sha256(script_of(m), sha);
+    if (r != MA_OK)
+        return ma_db_why(why, r, "cannot hash schema migration %lld", version);
+    if (!ma_span_eq(ma_col_view(st, 2), ma_span_of(sha, sizeof(sha))))
+        return ma_db_why(why, MA_E_CONFLICT,
+                         "schema migration %lld (%s) differs from the one this database was made with", version,
+                         m->name);
+    return MA_OK;
+}
+
+static int count_applied(struct ma_db *db, int64_t *ret, char why[MA_WHY_MAX])
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_db_stmt(db, &Q_MIGRATIONS, &st);
+    if (r != MA_OK)
+        return ma_db_why(why, r, "cannot read schema_migrations: %s", ma_err_text(r));
+    *ret = 0;
+    for (;;) {
+        r = ma_stmt_step(st);
+        if (r == MA_E_NOTFOUND)
+            return MA_OK;
+        if (r != MA_OK)
+            return ma_db_why(why, r, "cannot read schema_migrations: %s", ma_err_text(r));
+        r = check_recorded(st, *ret, why);
+        if (r != MA_OK)
+            return r;
+        ++*ret;
+    }
+}
+
+static int record(struct ma_db *db, const struct migration *m, int64_t now_ms)
+{
+    uint8_t sha[MA_SHA256_LEN];
+    int r = ma_sha256(script_of(m), sha);
+    if (r != MA_OK)
+        return r;
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    r = ma_db_stmt(db, &Q_MIGRATED, &st);
+    if (r != MA_OK)
+        return r;
+    ma_bind_int(st, 1, m->version);
+    ma_bind_text(st, 2, ma_span_str(m->name));
+    ma_bind_blob(st, 3, ma_span_of(sha, sizeof(sha)));
+    ma_bind_int(st, 4, now_ms);
+    return ma_stmt_run(st);
+}
+
+/* The register is made with the first migration, so that a database has both or neither. */
+static int apply(struct ma_db *db, const struct migration *m, bool make_register, int64_t now_ms, char why[MA_WHY_MAX])
+{
+    int r = ma_db_begin(db);
+    if (r != MA_OK)
+        return ma_db_why(why, r, "schema migration %lld: %s", (long long)m->version, ma_err_text(r));
+    if (make_register)
+        r = ma_db_script(db, CREATE_REGISTER, why);
+    if (r == MA_OK)
+        r = ma_db_script(db, (const char *)m->start, why);
+    if (r != MA_OK) {
+        ma_db_rollback(db);
+        return r;
+    }
+    r = record(db, m, now_ms);
+    if (r == MA_OK)
+        r = ma_db_commit(db);
+    if (r == MA_OK)
+        return MA_OK;
+    ma_db_rollback(db);
+    return ma_db_why(why, r, "schema migration %lld: %s", (long long)m->version, ma_err_text(r));
+}
+
+int ma_migrate(struct ma_db *writer, int64_t now_ms, char why[MA_WHY_MAX])
+{
+    why[0] = '\0';
+    bool has_register = false;
+    int64_t done = 0;
+    int r = look(writer, &has_register, why);
+    if (r == MA_OK && has_register)
+        r = count_applied(writer, &done, why);
+    for (size_t i = (size_t)done; r == MA_OK && i < MA_COUNT(MIGRATIONS); i++) {
+        r = apply(writer, &MIGRATIONS[i], !has_register, now_ms, why);
+        has_register = true;
+    }
+    return r;
+}

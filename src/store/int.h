@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Query ids and objects, and the few helpers every repository uses.
+ */
+#ifndef MA_STORE_INT_H
+#define MA_STORE_INT_H
+
+#include "ma/store.h"
+
+/* One line per query: its id is MA_Q_<NAME>, its object ma_q_<NAME>, defined with MA_QUERY next to
+ * the code that binds it. */
+#define MA_QUERIES(X)                                                                                                  \
+    X(USER_GET)                                                                                                        \
+    X(USER_PUT)                                                                                                        \
+    X(USER_INSERT)                                                                                                     \
+    X(USER_DELETE)                                                                                                     \
+    X(USER_LIST)                                                                                                       \
+    X(PASSWORD_GET)                                                                                                    \
+    X(PASSWORD_SET)                                                                                                    \
+    X(PASSWORD_DELETE)                                                                                                 \
+    X(HISTORY_DELETE)                                                                                                  \
+    X(PASSWORD_REHASH)                                                                                                 \
+    X(HISTORY_ADD)                                                                                                     \
+    X(HISTORY_TRIM)                                                                                                    \
+    X(HISTORY_REHASH)                                                                                                  \
+    X(HISTORY_LIST)                                                                                                    \
+    X(METHOD_LIST)                                                                                                     \
+    X(METHOD_GET)                                                                                                      \
+    X(METHOD_INSERT)                                                                                                   \
+    X(METHOD_CONFIRM)                                                                                                  \
+    X(METHOD_TOTP_ADVANCE)                                                                                             \
+    X(METHOD_UPDATE)                                                                                                   \
+    X(METHOD_DELETE)                                                                                                   \
+    X(METHOD_DELETE_OTHERS)                                                                                            \
+    X(METHOD_DELETE_ALL)                                                                                               \
+    X(METHOD_EXPIRE)                                                                                                   \
+    X(ENROLMENT_INSERT)                                                                                                \
+    X(ENROLMENT_GET)                                                                                                   \
+    X(ENROLMENT_CONSUME)                                                                                               \
+    X(ENROLMENT_FAIL)                                                                                                  \
+    X(ENROLMENT_DROP_PENDING)                                                                                          \
+    X(ENROLMENT_DELETE_METHOD)                                                                                         \
+    X(ENROLMENT_EXPIRE)                                                                                                \
+    X(COUNTER_GET)                                                                                                     \
+    X(COUNTER_PUT)                                                                                                     \
+    X(OUTBOX_INSERT)                                                                                                   \
+    X(OUTBOX_DUE)                                                                                                      \
+    X(OUTBOX_NEXT)                                                                                                     \
+    X(OUTBOX_DONE)                                                                                                     \
+    X(OUTBOX_RETRY)                                                                                                    \
+    X(OUTBOX_DEFER)                                                                                                    \
+    X(OUTBOX_DEAD)                                                                                                     \
+    X(OUTBOX_REVIVE)                                                                                                   \
+    X(OUTBOX_REVIVE_ALL)                                                                                               \
+    X(AUDIT_INSERT)                                                                                                    \
+    X(AUDIT_START)                                                                                                     \
+    X(AUDIT_LIST)                                                                                                      \
+    X(AUDIT_LIST_USER)                                                                                                 \
+    X(OBJECT_PUT)                                                                                                      \
+    X(OBJECT_GET)                                                                                                      \
+    X(OBJECT_LIST)                                                                                                     \
+    X(OBJECT_SECRET_PUT)                                                                                               \
+    X(OBJECT_SECRET_GET)
+
+#define MA_QUERY_ID(name) MA_Q_##name,
+enum ma_sql_ids { MA_QUERIES(MA_QUERY_ID) MA_Q__COUNT };
+#undef MA_QUERY_ID
+_Static_assert((int)MA_Q__COUNT <= MA_SQL_MAX - MA_SQL_OWN, "MA_SQL_MAX is too small");
+
+#define MA_QUERY_OBJECT(name) extern const struct ma_sql ma_q_##name;
+MA_QUERIES(MA_QUERY_OBJECT)
+#undef MA_QUERY_OBJECT
+
+#define MA_QUERY(name, text) const struct ma_sql ma_q_##name = {MA_Q_##name, text}
+
+/* The statement with $1 bound as text: the user id in nearly every query. */
+MA_MUST_USE int ma_store_stmt(struct ma_db *db, const struct ma_sql *q, struct ma_span first, struct ma_stmt **ret);
+/* Runs a change; `none` when it changed no row. */
+MA_MUST_USE int ma_store_change(struct ma_db *db, struct ma_stmt *st, int none);
+/* An arena copy of a column; p == NULL for SQL NULL. *err becomes MA_E_NOMEM when the arena is full. */
+struct ma_span ma_store_col(struct ma_stmt *st, int i, struct ma_arena *a, int *err);
+/* Reads rows until there are no more or cap is reached; read copies the row to ret[i]. */
+MA_MUST_USE int ma_store_rows(struct ma_stmt *st, struct ma_arena *a, size_t cap, size_t *ret_n,
+                              int (*read)(struct ma_stmt *, struct ma_arena *, size_t i, void *ret), void *ret);
+/* cap as a LIMIT. */
+int64_t ma_store_limit(size_t cap);
+/* MA_E_NOTFOUND as success: the end of the rows is no error for a list. */
+static inline int ma_store_end(int r)
+{
+    return r == MA_E_NOTFOUND ? MA_OK : r;
+}
+
+/* Lapsed sessions, for ma_expire_pending. Returns the count or an error. */
+int ma_enrolment_expire(struct ma_db *db, int64_t before, int limit);
+
+#endif

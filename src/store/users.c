@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Users.
+ */
+#include "ma/store.h"
+
+#include "int.h"
+
+#define USER_COLUMNS                                                                                                   \
+    "user_id, email, email_verified, name, phone_number, connection, roles, permissions, blocked, created_at, "        \
+    "updated_at"
+#define USER_INSERT_TEXT "INSERT INTO users (" USER_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+
+MA_QUERY(USER_GET, "SELECT " USER_COLUMNS " FROM users WHERE user_id = $1");
+MA_QUERY(USER_INSERT, USER_INSERT_TEXT);
+/* An upsert, not a replacement: replacing would delete everything the user owns. */
+MA_QUERY(USER_PUT,
+         USER_INSERT_TEXT " ON CONFLICT (user_id) DO UPDATE SET email = excluded.email, "
+                          "email_verified = excluded.email_verified, name = excluded.name, "
+                          "phone_number = excluded.phone_number, connection = excluded.connection, "
+                          "roles = excluded.roles, permissions = excluded.permissions, blocked = excluded.blocked, "
+                          "updated_at = excluded.updated_at");
+MA_QUERY(USER_DELETE, "DELETE FROM users WHERE user_id = $1");
+MA_QUERY(USER_LIST, "SELECT " USER_COLUMNS " FROM users WHERE user_id > $1 ORDER BY user_id LIMIT $2");
+
+static int read_user(struct ma_stmt *st, struct ma_arena *a, size_t i, void *ret)
+{
+    int err = MA_OK;
+    struct ma_user *u = (struct ma_user *)ret + i;
+    *u = (struct ma_user){
+        .user_id = ma_store_col(st, 0, a, &err),
+        .email = ma_store_col(st, 1, a, &err),
+        .email_verified = ma_col_int(st, 2) != 0,
+        .name = ma_store_col(st, 3, a, &err),
+        .phone_number = ma_store_col(st, 4, a, &err),
+        .connection = ma_store_col(st, 5, a, &err),
+        .roles = ma_store_col(st, 6, a, &err),
+        .permissions = ma_store_col(st, 7, a, &err),
+        .blocked = ma_col_int(st, 8) != 0,
+        .created_at = ma_col_int(st, 9),
+        .updated_at = ma_col_int(st, 10),
+    };
+    return err;
+}
+
+int ma_user_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_user *ret)
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt(db, &ma_q_USER_GET, user_id, &st);
+    if (r == MA_OK)
+        r = ma_stmt_step(st);
+    return r == MA_OK ? read_user(st, a, 0, ret) : r;
+}
+
+static int write_user(struct ma_db *db, const struct ma_sql *q, const struct ma_user *u)
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt(db, q, u->user_id, &st);
+    if (r != MA_OK)
+        return r;
+    ma_bind_text(st, 2, u->email);
+    ma_bind_int(st, 3, u->email_verified);
+    ma_bind_text(st, 4, u->name);
+    ma_bind_text(st, 5, u->phone_number);
+    ma_bind_text(st, 6, u->connection);
+    ma_bind_text(st, 7, u->roles.p ? u->roles : MA_LIT("[]"));
+    ma_bind_text(st, 8, u->permissions.p ? u->permissions : MA_LIT("[]"));
+    ma_bind_int(st, 9, u->blocked);
+    ma_bind_int(st, 10, u->created_at);
+    ma_bind_int(st, 11, u->updated_at);
+    return ma_stmt_run(st);
+}
+
+int ma_user_put(struct ma_db *db, const struct ma_user *u)
+{
+    return write_user(db, &ma_q_USER_PUT, u);
+}
+
+int ma_user_insert(struct ma_db *db, const struct ma_user *u)
+{
+    return write_user(db, &ma_q_USER_INSERT, u);
+}
+
+int ma_user_delete(struct ma_db *db, struct ma_span user_id)
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt(db, &ma_q_USER_DELETE, user_id, &st);
+    return r == MA_OK ? ma_store_change(db, st, MA_E_NOTFOUND) : r;
+}
+
+int ma_user_list(struct ma_db *db, struct ma_arena *a, struct ma_span after, int limit, struct ma_user *ret,
+                 size_t *ret_n)
+{
+    *ret_n = 0;
+    size_t cap = limit > 0 ? (size_t)limit : 0;
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt(db, &ma_q_USER_LIST, after.p ? after : MA_LIT(""), &st);
+    if (r != MA_OK)
+        return r;
+    ma_bind_int(st, 2, ma_store_limit(cap));
+    return ma_store_rows(st, a, cap, ret_n, read_user, ret);
+}
