@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Access tokens: JWKS of several issuers, JWS verification (RFC 7515, RFC 8725), claims, and the
+ * daemon's own signing key ring. Verification is ours on cached keys; minting is libjwt's.
+ */
+#ifndef MA_JOSE_H
+#define MA_JOSE_H
+
+#include "ma/clock.h"
+#include "ma/conf.h"
+#include "ma/crypto.h"
+#include "ma/httpc.h"
+#include "ma/log.h"
+
+#define MA_TOKEN_MAX 8192    /* bytes of a compact JWS */
+#define MA_CLOCK_LEEWAY_S 60 /* RFC 7519 §4.1.4 "small leeway" */
+#define MA_ISSUER_OWN 0      /* index of the daemon's own issuer; conf issuers follow from 1 */
+
+struct ma_jose;
+
+/* Verified claims. Spans are arena copies. */
+struct ma_token {
+    int issuer; /* MA_ISSUER_OWN or 1 + index into conf->issuers */
+    int domain; /* own issuer: 0 base_url, 1+i custom_domains[i]; external: the domain whose audience matched */
+    struct ma_span iss, sub, client_id, scope;
+    struct ma_span jti, sid, org_id, gty, acr; /* p == NULL when absent */
+    struct ma_span email, name;                /* provisioning; p == NULL when absent */
+    bool email_verified;
+    struct ma_span_list amr;
+    int64_t iat, nbf, exp;  /* seconds; nbf 0 when absent, iat 0 when absent */
+    int64_t auth_time;      /* seconds; -1 when absent */
+    struct ma_span cnf_jkt; /* DPoP binding; p == NULL when absent */
+    uint64_t epoch;         /* ma_jose_epoch when it was verified: a remembered token dies with it */
+};
+
+/* Opens the own key ring (key_directory/signing.keys, created with one RS256 key) and prepares the
+ * issuers of conf. Starts no thread and does no I/O but files; `file:` JWKS are read here (a missing one is an
+ * error with `why`). Owned (ma_jose_close). clock, rand, log are borrowed for life; conf only during the call. */
+MA_MUST_USE int ma_jose_open(const struct ma_conf *conf, const struct ma_clock *clock, const struct ma_rand *rand,
+                             struct ma_log *log, struct ma_jose **ret, char why[256]);
+void ma_jose_close(struct ma_jose *j);
+/* Starts the background thread (file watching every ≤ 2 s, stale JWKS refresh, key retirement); stop joins it. */
+MA_MUST_USE int ma_jose_start(struct ma_jose *j);
+void ma_jose_stop(struct ma_jose *j);
+/* SIGHUP: new issuers list and re-read of all files; keeps what still works when something fails. */
+MA_MUST_USE int ma_jose_reload(struct ma_jose *j, const struct ma_conf *conf, char why[256]);
+/* Goes up whenever a key or issuer leaves or changes; relaxed atomic read. */
+uint64_t ma_jose_epoch(const struct ma_jose *j);
+
+enum ma_token_verdict {
+    MA_TOK_OK,
+    MA_TOK_BAD,       /* answer 401; `reason` says what for log and verbose answers */
+    MA_TOK_NEED_KEYS, /* unknown kid or no keys yet: call ma_jose_fetch off the HTTP threads, then verify again */
+    MA_TOK_NO_KEYS,   /* the issuer's keys cannot be had at all: 503 */
+    MA_TOK_NOMEM
+};
+/* host_domain: the public origin the request came to (0 base_url, 1+i custom_domains[i]): iss and aud must
+ * belong to the same one. Never blocks. *ret_reason is a static sentence. `issuer` in NEED_KEYS is in ret->issuer.
+ * Thread-safe. */
+enum ma_token_verdict ma_token_verify(struct ma_jose *j, struct ma_arena *a, struct ma_span compact, int host_domain,
+                                      int64_t now_ms, struct ma_token *ret, const char **ret_reason);
+/* exp/nbf/iat of an already verified token, at another time. NULL when it still holds, else the reason. */
+const char *ma_token_time_problem(int64_t exp, int64_t nbf, int64_t iat, int64_t now_ms);
+/* Fetches the issuer's keys (single flight: callers that find one under way wait for it). Throttled per issuer: forced
+ * refreshes at most every 30 s; then MA_E_BUSY and the old keys stay. MA_OK when a set was loaded. Blocking. */
+MA_MUST_USE int ma_jose_fetch(struct ma_jose *j, struct ma_httpc *c, int issuer);
+
+/* The own public keys, {"keys":[…]}, JSON text; arena. */
+MA_MUST_USE int ma_jose_jwks(struct ma_jose *j, struct ma_arena *a, struct ma_span *ret);
+/* Adds a fresh signing key; older ones only verify until retire_after_s has passed. */
+MA_MUST_USE int ma_jose_rotate(struct ma_jose *j, int64_t retire_after_s, char ret_kid[65]);
+/* kid, state ("signing", "verifying"), created_at, retires_at as JSON array text; arena. */
+MA_MUST_USE int ma_jose_keys(struct ma_jose *j, struct ma_arena *a, struct ma_span *ret);
+/* Re-reads the own ring from disk when another process rotated it (called by the background thread too). */
+MA_MUST_USE int ma_jose_reread(struct ma_jose *j);
+
+struct ma_mint {
+    const char *iss, *sub, *client_id, *audience, *scope; /* scope "" allowed */
+    int64_t now_s, ttl_s;
+    const char *const *amr; /* NULL-terminated, or NULL */
+    int64_t auth_time_s;    /* -1: leave out */
+    const char *jti;
+};
+/* An RFC 9068 token (typ at+jwt; client_id and azp) signed with the newest own key, by libjwt. arena. */
+MA_MUST_USE int ma_jose_mint(struct ma_jose *j, struct ma_arena *a, const struct ma_mint *m, struct ma_span *ret);
+
+#endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Private to the jose module: parsed tokens, key sets, issuers with their caches, and the own key ring.
+ */
+#ifndef MA_JOSE_INT_H
+#define MA_JOSE_INT_H
+
+#include "ma/jose.h"
+#include "ma/buf.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+#include <time.h>
+
+#define MA_KID_MAX 255u           /* bytes of a key id */
+#define MA_SIG_MAX MA_JWS_SIG_MAX /* bytes: RSA-4096 */
+#define MA_JWKS_KEYS_MAX 64u      /* keys of one set */
+#define MA_JWKS_BYTES_MAX 262144  /* of a JWKS or discovery document */
+#define MA_KID_LESS_TRIES 8u      /* keys tried for a token without kid */
+
+/* --- jws.c: the compact form (RFC 7515 §7.1) --- */
+
+struct ma_jws {
+    enum ma_jws_alg alg;
+    struct ma_span kid;     /* p == NULL when absent */
+    struct ma_span input;   /* borrowed: header "." payload as sent (RFC 7515 §5.2 step 8) */
+    struct ma_span payload; /* arena: decoded bytes */
+    uint8_t sig[MA_SIG_MAX];
+    size_t sig_n;
+};
+/* Splits, decodes and checks the header. NULL when good, else the reason. A reason for lack of memory is
+ * MA_JWS_NOMEM. */
+const char *ma_jws_parse(struct ma_arena *a, struct ma_span compact, struct ma_jws *ret);
+extern const char MA_JWS_NOMEM[];
+
+struct ma_jwks;
+enum ma_jws_verdict { MA_JWS_GOOD, MA_JWS_UNKNOWN_KID, MA_JWS_WRONG_ALG, MA_JWS_BAD_SIG };
+/* Looks for the key and checks the signature; `algorithms` is the issuer's list as bits. */
+enum ma_jws_verdict ma_jws_check(const struct ma_jws *jws, const struct ma_jwks *set, uint32_t algorithms,
+                                 int64_t now_ms);
+
+/* --- jwk.c: keys and key sets (RFC 7517) --- */
+
+struct ma_jwk {
+    char kid[MA_KID_MAX + 1];
+    size_t kid_n; /* 0: none */
+    struct ma_key *key;
+    uint32_t algs;                 /* bits of enum ma_jws_alg it may be used with */
+    int64_t retires_ms;            /* wall time after which it verifies nothing; 0: never */
+    uint8_t digest[MA_SHA256_LEN]; /* over kid, algorithms and public parameters */
+};
+/* Immutable once published; shared by counted references. */
+struct ma_jwks {
+    atomic_uint refs;
+    size_t n, cap;
+    struct ma_jwk v[];
+};
+struct ma_jwks *ma_jwks_new(size_t cap);
+struct ma_jwks *ma_jwks_ref(struct ma_jwks *s);
+void ma_jwks_unref(struct ma_jwks *s);
+void ma_jwks_unref_p(struct ma_jwks **s);
+/* Appends; the set owns the key from here on, in failure too. alg MA_JWS_NONE: everything the key fits. */
+MA_MUST_USE int ma_jwks_add(struct ma_jwks *s, struct ma_key *key, struct ma_span kid, enum ma_jws_alg alg,
+                            int64_t retires_ms);
+/* The first algorithm the key may be used with; MA_JWS_NONE when there is none. */
+enum ma_jws_alg ma_jwk_alg(const struct ma_jwk *k);
+/* Parses {"keys":[…]}; unusable keys are left out. MA_E_PARSE for a malformed document. */
+MA_MUST_USE int ma_jwks_parse(struct ma_span text, struct ma_jwks **ret);
+/* True when a key of `old` is not in `now` as it was. Either may be NULL. */
+bool ma_jwks_lost_any(const struct ma_jwks *old, const struct ma_jwks *now);
+bool ma_jwks_same(const struct ma_jwks *a, const struct ma_jwks *b);
+/* RFC 7638 thumbprint, base64url: 43 characters. */
+MA_MUST_USE int ma_jwk_thumbprint(const struct ma_key *key, struct ma_arena *a, char out[44]);
+/* Public JWKS text of a set whose keys have one algorithm each. arena. */
+MA_MUST_USE int ma_jwks_write(const struct ma_jwks *s, struct ma_arena *a, int64_t now_ms, struct ma_span *ret);
+
+/* --- ring.c: the own signing keys on disk --- */
+
+struct ma_ring_key {
+    int64_t created_s, retires_s; /* retires_s 0: signs, or may */
+};
+/* Keys oldest first; v[i] belongs to jwks->v[i], whose key is the private one. The last one signs. Immutable; counted
+ * references. */
+struct ma_ring {
+    atomic_uint refs;
+    struct ma_jwks *jwks;
+    size_t n;
+    struct ma_ring_key v[MA_JWKS_KEYS_MAX];
+};
+struct ma_ring *ma_ring_ref(struct ma_ring *r);
+void ma_ring_unref(struct ma_ring *r);
+void ma_ring_unref_p(struct ma_ring **r);
+
+/* Identity of a file's content, to notice a change. */
+struct ma_file_sig {
+    int64_t mtime_s, ctime_s, size;
+    long mtime_ns, ctime_ns;
+    uint64_t ino, dev;
+};
+/* All zero when the file cannot be looked at. */
+struct ma_file_sig ma_file_sig(const char *path);
+/* Appends a descriptor's bytes up to its end. MA_E_IO, MA_E_NOMEM, or MA_E_RANGE at the buffer's maximum. */
+MA_MUST_USE int ma_jose_read_all(int fd, struct ma_buf *b);
+void ma_jose_fd_close_p(int *fd); /* negative: nothing */
+bool ma_file_sig_same(const struct ma_file_sig *a, const struct ma_file_sig *b);
+
+/* Reads key_directory/signing.keys; MA_E_NOTFOUND when there is none. */
+MA_MUST_USE int ma_ring_load(const char *dir, struct ma_ring **ret, struct ma_file_sig *sig, char why[256]);
+/* Loads it, creating the directory (0700) and the file with one RS256 key as needed. */
+MA_MUST_USE int ma_ring_open(const char *dir, int64_t now_s, struct ma_ring **ret, struct ma_file_sig *sig,
+                             char why[256]);
+/* Adds a fresh key under the directory's lock, sets retirement of the others, drops what has retired. */
+MA_MUST_USE int ma_ring_rotate(const char *dir, int64_t now_s, int64_t retire_after_s, struct ma_ring **ret,
+                               struct ma_file_sig *sig, char why[256]);
+
+/* --- jwks_cache.c: issuers --- */
+
+enum ma_source { MA_SRC_OWN, MA_SRC_FILE, MA_SRC_URL, MA_SRC_DISCOVERY };
+
+#define MA_FORCED_REFRESH_MS 30000 /* between refreshes asked for by unknown kids */
+#define MA_FIRST_FETCH_MS 5000     /* between tries while there are no keys */
+#define MA_JWKS_AGE_MIN_S 60       /* clamps of Cache-Control max-age */
+#define MA_JWKS_AGE_MAX_S 86400
+#define MA_JWKS_AGE_DEFAULT_S 600
+#define MA_JWKS_STALE_MS                                                                                               \
+    (INT64_C(86400) * 1000) /* how long an old set outlives its age when nothing newer can be had */
+#define MA_BACKOFF_MAX_MS 300000
+
+struct ma_issuer {
+    atomic_uint refs;
+    char *url, *jwks_uri, *audience; /* immutable; audience "" : the domain's */
+    const char *path;                /* MA_SRC_FILE: inside jwks_uri */
+    uint32_t algorithms;
+    bool provision;
+    enum ma_source source;
+
+    pthread_mutex_t lock; /* guards everything below */
+    pthread_cond_t done;
+    struct ma_jwks *keys; /* NULL: none yet */
+    bool fetching;
+    uint64_t round;               /* counts finished fetches */
+    int last_result;              /* of the last finished fetch */
+    int64_t forced_ms, failed_ms; /* monotonic; INT64_MIN: never */
+    int64_t refresh_ms;           /* monotonic: when the background should fetch */
+    int64_t stale_ms;             /* monotonic: when the set must go */
+    int failures;                 /* in a row */
+    struct ma_file_sig sig;
+    int recheck; /* looks that read the file although its signature is the same */
+};
+MA_MUST_USE int ma_issuer_new(const struct ma_conf_issuer *c, struct ma_issuer **ret);
+struct ma_issuer *ma_issuer_ref(struct ma_issuer *i);
+void ma_issuer_unref(struct ma_issuer *i);
+void ma_issuer_unref_p(struct ma_issuer **i);
+struct ma_jwks *ma_issuer_keys(struct ma_issuer *i); /* a reference, or NULL */
+/* Publishes a set (owned from here on) and moves the epoch when a key is gone. Call with the lock held. */
+void ma_issuer_install(struct ma_jose *j, struct ma_issuer *i, struct ma_jwks *set, int64_t max_age_s);
+/* Whether verification may ask for a fetch now: MA_TOK_NEED_KEYS, or MA_TOK_NO_KEYS (there are none), or MA_TOK_BAD
+ * (the kid is not in `used`, the set that was looked at). */
+enum ma_token_verdict ma_issuer_may_ask(struct ma_jose *j, struct ma_issuer *i, const struct ma_jwks *used);
+/* Loads the keys from where they come; single flight. forced: on behalf of a request, throttled. c may be NULL for
+ * sources that are files. */
+MA_MUST_USE int ma_issuer_fetch(struct ma_jose *j, struct ma_issuer *i, struct ma_httpc *c,
+                                const struct ma_net_policy *policy, bool forced, char why[256]);
+/* Background work: a `file:` source that changed; a URL whose set is due, or too old to keep. */
+void ma_issuer_watch(struct ma_jose *j, struct ma_issuer *i);
+void ma_issuer_refresh(struct ma_jose *j, struct ma_issuer *i, struct ma_httpc *c, const struct ma_net_policy *policy);
+/* Takes over another issuer's keys and times (same source, other rules). */
+void ma_issuer_inherit(struct ma_issuer *to, struct ma_issuer *from);
+
+/* --- jose.c --- */
+
+/* What a configuration says, as one immutable snapshot with counted references. */
+struct ma_view {
+    atomic_uint refs;
+    size_t n_domains;
+    char **iss; /* origin "/" ; index as host_domain */
+    char **aud; /* origin "/me/" */
+    bool own;   /* the daemon's own issuer is accepted */
+    size_t n;   /* issuers, the own one first */
+    struct ma_issuer **v;
+    struct ma_net_policy policy;
+};
+
+struct ma_jose {
+    const struct ma_clock *clock;
+    const struct ma_rand *rand;
+    struct ma_log *log;
+    char *dir;
+    atomic_uint_fast64_t epoch;
+
+    pthread_mutex_t lock; /* guards view and ring pointers; held for pointer swaps only */
+    struct ma_view *view;
+    struct ma_ring *ring;
+    pthread_mutex_t ring_lock;   /* serialises readers and writers of the ring file; guards the two below */
+    struct ma_file_sig ring_sig; /* of what was read last */
+    size_t retired;              /* keys of the ring past their time when last looked */
+
+    pthread_mutex_t stop_lock;
+    pthread_cond_t stop_cond;
+    bool stopping, started;
+    pthread_t watcher, refresher;
+};
+struct ma_view *ma_jose_view(struct ma_jose *j); /* a reference */
+void ma_view_unref(struct ma_view *v);
+void ma_view_unref_p(struct ma_view **v);
+struct ma_ring *ma_jose_ring(struct ma_jose *j); /* a reference */
+/* One round of each background thread. */
+void ma_jose_watch(struct ma_jose *j);
+void ma_jose_refresh(struct ma_jose *j, struct ma_httpc *c);
+
+/* --- claims.c --- */
+
+struct ma_expect {
+    const struct ma_view *view;
+    int host_domain;
+    int64_t now_ms;
+};
+/* Decodes and checks everything but the signature into *ret (issuer and domain included). NULL, MA_JWS_NOMEM or
+ * the reason. */
+const char *ma_claims_check(struct ma_arena *a, struct ma_span payload, const struct ma_expect *e,
+                            struct ma_token *ret);
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Minting access tokens (RFC 9068): libjwt holds header and claims, the newest own key signs.
+ */
+#include "ma/jose.h"
+#include "int.h"
+#include "ma/codec.h"
+#include "ma/jsonw.h"
+
+#include <jwt.h>
+#include <stdlib.h>
+
+#define AMR_TEXT_MAX 4096u
+
+static void jwt_free_p(jwt_t **t)
+{
+    jwt_free(*t);
+}
+
+static int from_errno(int rc)
+{
+    return rc == 0 ? MA_OK : MA_E_CRYPTO;
+}
+
+static int add_strings(jwt_t *t, const struct ma_mint *m)
+{
+    /* RFC 9068 §2.2; azp repeats client_id for consumers of the OpenID habit. */
+    const struct {
+        const char *name, *value;
+    } v[] = {{"iss", m->iss},       {"sub", m->sub},     {"aud", m->audience}, {"client_id", m->client_id},
+             {"azp", m->client_id}, {"scope", m->scope}, {"jti", m->jti}};
+    for (size_t i = 0; i < MA_COUNT(v); i++) {
+        if (!v[i].value)
+            return MA_E_INVAL;
+        if (jwt_add_grant(t, v[i].name, v[i].value) != 0)
+            return MA_E_INVAL; /* not UTF-8 */
+    }
+    return MA_OK;
+}
+
+static int add_times(jwt_t *t, const struct ma_mint *m)
+{
+    int rc = jwt_add_grant_int(t, "iat", (long)m->now_s);
+    if (rc == 0)
+        rc = jwt_add_grant_int(t, "exp", (long)(m->now_s + m->ttl_s));
+    if (rc == 0 && m->auth_time_s >= 0)
+        rc = jwt_add_grant_int(t, "auth_time", (long)m->auth_time_s);
+    return from_errno(rc);
+}
+
+static int add_amr(jwt_t *t, struct ma_arena *a, const char *const *amr)
+{
+    if (!amr || !amr[0])
+        return MA_OK;
+    struct ma_buf b;
+    struct ma_jw w;
+    ma_buf_init_arena(&b, a, 256, AMR_TEXT_MAX);
+    ma_jw_init(&w, &b);
+    ma_jw_obj(&w);
+    ma_jw_key(&w, "amr");
+    ma_jw_arr(&w);
+    for (size_t i = 0; amr[i]; i++)
+        ma_jw_cstr(&w, amr[i]);
+    ma_jw_arr_end(&w);
+    ma_jw_obj_end(&w);
+    ma_buf_byte(&b, 0);
+    if (ma_buf_err(&b) < 0)
+        return ma_buf_err(&b);
+    return from_errno(jwt_add_grants_json(t, (const char *)b.p));
+}
+
+static int add_headers(jwt_t *t, const struct ma_jwk *key, enum ma_jws_alg alg)
+{
+    int rc = jwt_add_header(t, "alg", ma_jws_alg_name(alg));
+    if (rc == 0)
+        rc = jwt_add_header(t, "kid", key->kid);
+    if (rc == 0)
+        rc = jwt_add_header(t, "typ", "at+jwt"); /* RFC 9068 §2.1 */
+    return from_errno(rc);
+}
+
+static void put_b64(struct ma_buf *b, struct ma_span s)
+{
+    uint8_t *p = ma_buf_reserve(b, MA_B64URL_LEN(s.n) + 1);
+    if (!p)
+        return;
+    ma_b64url_encode(s, (char *)p);
+    b->n += MA_B64URL_LEN(s.n);
+}
+
+/* libjwt 1.10 puts typ "JWT" over whatever was set when it encodes by itself, so its two JSON texts are taken and
+ * put together here. */
+static int encode(jwt_t *t, const struct ma_key *key, enum ma_jws_alg alg, struct ma_buf *b)
+{
+    uint8_t sig[MA_JWS_SIG_MAX];
+    size_t n = 0;
+    MA_CLEANUP(ma_free_p) char *header = jwt_get_headers_json(t, NULL);
+    MA_CLEANUP(ma_free_p) char *claims = jwt_get_grants_json(t, NULL);
+    if (!header || !claims)
+        return MA_E_NOMEM;
+    put_b64(b, ma_span_str(header));
+    ma_buf_byte(b, '.');
+    put_b64(b, ma_span_str(claims));
+    int r = ma_buf_err(b);
+    if (r == MA_OK)
+        r = ma_key_sign(key, alg, ma_buf_view(b), sig, &n);
+    if (r < 0)
+        return r;
+    ma_buf_byte(b, '.');
+    put_b64(b, ma_span_of(sig, n));
+    return ma_buf_err(b);
+}
+
+int ma_jose_mint(struct ma_jose *j, struct ma_arena *a, const struct ma_mint *m, struct ma_span *ret)
+{
+    MA_CLEANUP(ma_ring_unref_p) struct ma_ring *ring = ma_jose_ring(j);
+    MA_CLEANUP(jwt_free_p) jwt_t *t = NULL;
+    const struct ma_jwk *key = &ring->jwks->v[ring->n - 1];
+    enum ma_jws_alg alg = ma_jwk_alg(key);
+    struct ma_buf b;
+    ma_buf_init_arena(&b, a, 2048, MA_TOKEN_MAX);
+    if (jwt_new(&t) != 0)
+        return MA_E_NOMEM;
+    int r = add_strings(t, m);
+    if (r == MA_OK)
+        r = add_times(t, m);
+    if (r == MA_OK)
+        r = add_amr(t, a, m->amr);
+    if (r == MA_OK)
+        r = add_headers(t, key, alg);
+    if (r == MA_OK)
+        r = encode(t, key->key, alg, &b);
+    if (r < 0)
+        return r;
+    *ret = ma_arena_dup(a, ma_buf_view(&b)); /* with its NUL */
+    return ret->p ? MA_OK : MA_E_NOMEM;
+}
