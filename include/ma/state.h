@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the state document configures, as an immutable snapshot for the request path, and the
+ * operations that change it. Elements live in the database as JSON (store.h ma_object); users have
+ * tables of their own.
+ */
+#ifndef MA_STATE_H
+#define MA_STATE_H
+
+#include "ma/buf.h"
+#include "ma/clock.h"
+#include "ma/db.h"
+#include "ma/jsonr.h"
+#include "ma/rand.h"
+#include "ma/scope.h"
+#include "ma/store.h"
+#include "ma/vault.h"
+
+enum ma_user_access { MA_ACCESS_REQUIRE_GRANT, MA_ACCESS_ALLOW_ALL, MA_ACCESS_DENY_ALL };
+
+struct ma_state_client {
+    struct ma_span client_id, name;
+    int app_type;                     /* index of spa, native, regular_web, non_interactive, resource_server */
+    bool is_first_party;              /* default true */
+    bool cross_origin_authentication; /* default true */
+    struct ma_span_list callbacks, allowed_origins, web_origins, grant_types;
+    bool require_dpop;
+    struct ma_span_list origins; /* what it lends, normalised ("*." patterns kept); none when it lends none */
+    struct ma_span json;         /* the whole element, for members that later parts read */
+    bool has_grant;              /* holds a user grant for this API's audience (any public origin) */
+    ma_scopes grant;             /* its scopes */
+};
+
+struct ma_password_policy {
+    int64_t min_length;        /* 1–72, default 8 */
+    uint32_t character_types;  /* bits: 0 lowercase 1 uppercase 2 number 3 special */
+    int character_type_rule;   /* 0 all, 1 three_of_four */
+    int identical_characters;  /* 0 allow, 1 block: runs of three or more */
+    int sequential_characters; /* 0 allow, 1 block: runs of three or more */
+    int max_length_exceeded;   /* 0 truncate, 1 error */
+    bool profile_active;
+    struct ma_span_list blocked_fields; /* "email", "name", "user_metadata.first", … */
+    bool history_active;
+    int64_t history_size;
+    bool dictionary_active;
+    int dictionary; /* 0 en_10k, 1 en_100k */
+};
+
+struct ma_state_connection {
+    struct ma_span name, strategy;
+    bool database; /* strategy "auth0" */
+    bool connected_accounts;
+    struct ma_password_policy password_policy;
+    struct ma_span json;
+};
+
+struct ma_state_role {
+    struct ma_span name;
+    ma_scopes permissions;
+};
+
+struct ma_state {
+    struct {
+        bool active;
+        enum ma_user_access user_access_policy;
+        bool enforce_rbac, allow_skipping_user_consent, require_2fa, require_dpop;
+        int64_t token_lifetime;
+    } api;
+    struct {
+        struct ma_span friendly_name;  /* default: the base_url's host */
+        int mfa_policy;                /* 0 never, 1 always */
+        struct ma_span rp_id, rp_name; /* empty: from the origin */
+    } tenant;
+    uint32_t factors; /* bit per enum ma_factor that the document enables */
+    const struct ma_state_client *clients;
+    size_t n_clients;
+    const struct ma_state_connection *connections;
+    size_t n_connections;
+    const struct ma_state_role *roles;
+    size_t n_roles;
+    struct ma_span_list origins; /* every origin some first-party client lends, lower-case, for preflights */
+    uint64_t epoch;              /* goes up with every load in this process */
+};
+
+/* Hash lookups; NULL when unknown. Borrowed from the snapshot. */
+const struct ma_state_client *ma_state_client(const struct ma_state *s, struct ma_span client_id);
+const struct ma_state_connection *ma_state_connection(const struct ma_state *s, struct ma_span name);
+const struct ma_state_role *ma_state_role(const struct ma_state *s, struct ma_span name);
+/* True when the origin is one the client lends (allowed_origins, web_origins, origins of callbacks;
+ * a "*." host label matches one or more labels below), false for third-party clients and
+ * cross_origin_authentication false. */
+bool ma_state_client_origin(const struct ma_state_client *c, struct ma_span origin);
+/* True when some client lends it (preflight rule). */
+bool ma_state_any_origin(const struct ma_state *s, struct ma_span origin);
+
+/* Loads the snapshot from the database. audiences: "<origin>/me/" of every public origin: a client
+ * grant for any of them counts. Reference-counted; owned by the caller (ma_state_unref). */
+MA_MUST_USE int ma_state_load(struct ma_db *db, const struct ma_span *audiences, size_t n, const char *default_name,
+                              struct ma_state **ret, char why[256]);
+/* Thread-safe. */
+struct ma_state *ma_state_ref(struct ma_state *s);
+void ma_state_unref(struct ma_state *s);
+
+/* --- administration (src/state/apply.c, export.c) --- */
+struct ma_apply_env {
+    struct ma_db *db; /* writer, inside a transaction the caller commits or rolls back */
+    struct ma_vault *vault;
+    const struct ma_rand *rand;
+    int64_t now_ms;
+    bool dry_run; /* only validate and report: nothing is written or hashed, and db may be a reader */
+};
+/* Validates the whole document, then writes it. Lists are merged element by element (RFC 7396 on each
+ * element, keyed by its first member); users by the columns named. Plain passwords are hashed here (slow).
+ * `report` receives one line per change ("client spa created", "user auth0|alice updated", "no changes"). MA_E_PARSE,
+ * MA_E_INVAL with `errs` (pointers like /users/3/blocked), or a database error; the caller rolls back. */
+MA_MUST_USE int ma_state_apply(const struct ma_apply_env *env, struct ma_span document, struct ma_buf *report,
+                               struct ma_verrs *errs);
+/* The state document as JSON text, secrets and password hashes left out. */
+MA_MUST_USE int ma_state_export(struct ma_db *db, struct ma_buf *out);
+
+#endif

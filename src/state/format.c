@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Formats of strings in the state document: e-mail, phone, identifiers, URLs.
+ */
+#include "ma/state.h"
+
+#include "ma/codec.h"
+#include "int.h"
+
+#define MA_EMAIL_MAX 254 /* RFC 5321 §4.5.3.1.3: a path of 256 octets less its brackets */
+#define MA_EMAIL_LOCAL_MAX 64
+#define MA_PHONE_DIGITS_MAX 15 /* E.164 */
+
+static bool is_alnum(uint8_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+bool ma_fmt_printable(struct ma_span s)
+{
+    if (s.n == 0 || s.n > MA_ID_MAX || ma_utf8_has_control(s))
+        return false;
+    return memchr(s.p, ' ', s.n) == NULL;
+}
+
+bool ma_fmt_no_control(struct ma_span s)
+{
+    return !ma_utf8_has_control(s);
+}
+
+/* Labels of letters, digits and hyphens (or non-ASCII text), none empty. */
+static bool domain_ok(struct ma_span s)
+{
+    if (s.n == 0 || s.n > MA_ID_MAX || s.p[0] == '.' || s.p[s.n - 1] == '.')
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        uint8_t c = s.p[i];
+        if (c == '.' && s.p[i + 1] == '.')
+            return false;
+        if (!is_alnum(c) && c != '.' && c != '-' && c < 0x80)
+            return false;
+    }
+    return true;
+}
+
+bool ma_fmt_domain(struct ma_span s)
+{
+    return domain_ok(s);
+}
+
+bool ma_fmt_email(struct ma_span s)
+{
+    const uint8_t *at = s.n ? memrchr(s.p, '@', s.n) : NULL;
+    if (!at || s.n > MA_EMAIL_MAX || !ma_fmt_printable(s))
+        return false;
+    size_t local = (size_t)(at - s.p);
+    if (local == 0 || local > MA_EMAIL_LOCAL_MAX || memchr(s.p, '@', local))
+        return false;
+    return domain_ok(ma_span_of(at + 1, s.n - local - 1));
+}
+
+bool ma_fmt_phone(struct ma_span s)
+{
+    if (s.n < 3 || s.n > MA_PHONE_DIGITS_MAX + 1 || s.p[0] != '+' || s.p[1] == '0')
+        return false;
+    for (size_t i = 1; i < s.n; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+    }
+    return true;
+}
+
+bool ma_fmt_scope(struct ma_span s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        uint8_t c = s.p[i];
+        if (c < 0x21 || c > 0x7e || c == '"' || c == '\\')
+            return false;
+    }
+    return s.n > 0;
+}
+
+bool ma_fmt_strategy(struct ma_span s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        uint8_t c = s.p[i];
+        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '_')
+            return false;
+    }
+    return s.n > 0;
+}
+
+bool ma_fmt_uri(struct ma_span s)
+{
+    size_t i = 0;
+    while (i < s.n && (is_alnum(s.p[i]) || (i > 0 && (s.p[i] == '+' || s.p[i] == '-' || s.p[i] == '.'))))
+        i++;
+    if (i == 0 || i + 1 >= s.n || s.p[i] != ':' || (s.p[0] >= '0' && s.p[0] <= '9'))
+        return false; /* RFC 3986 §3.1 */
+    for (size_t k = i; k < s.n; k++) {
+        if (s.p[k] <= ' ' || s.p[k] == 0x7f || s.p[k] == '#' || s.p[k] == '"' || s.p[k] == '<' || s.p[k] == '>' ||
+            s.p[k] == '\\')
+            return false;
+    }
+    return true;
+}
+
+bool ma_fmt_http_or_empty(struct ma_span s)
+{
+    char origin[MA_ORIGIN_MAX];
+    if (s.n == 0)
+        return true;
+    return ma_fmt_uri(s) && ma_origin_of(s, false, origin) == MA_OK && strncmp(origin, "http", 4) == 0 &&
+           (origin[4] == ':' || (origin[4] == 's' && origin[5] == ':')) && !ma_origin_is_pattern(ma_span_str(origin));
+}

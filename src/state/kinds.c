@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The kinds of elements a state document has: their keys, secrets, and rules beyond their shapes.
+ */
+#include "ma/state.h"
+
+#include <stdlib.h>
+
+#include "int.h"
+
+/* --- keys --- */
+static struct ma_span key_role(struct ma_arena *a, const union ma_doc_any *d)
+{
+    return ma_arena_dup(a, d->role.name);
+}
+
+static struct ma_span key_connection(struct ma_arena *a, const union ma_doc_any *d)
+{
+    return ma_arena_dup(a, d->connection.name);
+}
+
+static struct ma_span key_client(struct ma_arena *a, const union ma_doc_any *d)
+{
+    return ma_arena_dup(a, d->client.client_id);
+}
+
+static struct ma_span key_organization(struct ma_arena *a, const union ma_doc_any *d)
+{
+    return ma_arena_dup(a, d->organization.id);
+}
+
+static struct ma_span key_grant(struct ma_arena *a, const union ma_doc_any *d)
+{
+    const struct ma_doc_grant *g = &d->grant;
+    return ma_span_str(ma_arena_printf(a, "%.*s|%.*s|%s", (int)g->client_id.n, (const char *)g->client_id.p,
+                                       (int)g->audience.n, (const char *)g->audience.p,
+                                       g->subject_type == 0 ? "user" : "client"));
+}
+
+static int compare_spans(const void *a, const void *b)
+{
+    const struct ma_span *x = a, *y = b;
+    size_t n = x->n < y->n ? x->n : y->n;
+    int c = n ? memcmp(x->p, y->p, n) : 0;
+    return c != 0 ? c : (x->n > y->n) - (x->n < y->n);
+}
+
+/* client_id|scopes sorted and joined by blanks: the order they are written in does not matter. */
+static struct ma_span key_policy(struct ma_arena *a, const union ma_doc_any *d)
+{
+    const struct ma_doc_policy *p = &d->policy;
+    struct ma_span *sorted = ma_arena_calloc(a, p->scope.n + 1, sizeof *sorted);
+    struct ma_buf b;
+    ma_buf_init_arena(&b, a, 256, MA_STATE_SCRATCH_MAX);
+    if (!sorted)
+        return MA_SPAN_NULL;
+    for (size_t i = 0; i < p->scope.n; i++)
+        sorted[i] = p->scope.v[i];
+    qsort(sorted, p->scope.n, sizeof *sorted, compare_spans);
+    ma_buf_span(&b, p->client_id);
+    for (size_t i = 0; i < p->scope.n; i++) {
+        ma_buf_byte(&b, i == 0 ? '|' : ' ');
+        ma_buf_span(&b, sorted[i]);
+    }
+    return ma_buf_err(&b) ? MA_SPAN_NULL : ma_buf_view(&b);
+}
+
+/* --- secrets --- */
+static struct ma_span secret_client(const union ma_doc_any *d)
+{
+    return d->client.client_secret;
+}
+
+static struct ma_span secret_connection(const union ma_doc_any *d)
+{
+    return d->connection.options.client_secret;
+}
+
+/* --- rules --- */
+static void check_scopes(struct ma_apply *ap, const struct ma_span_list *list, const char *pointer, const char *name)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        if (!ma_fmt_scope(list->v[i]))
+            ma_apply_error_item(ap, pointer, name, i, "must be a scope token");
+    }
+}
+
+static void check_role(struct ma_apply *ap, struct ma_elem *e, const union ma_doc_any *d, const char *pointer)
+{
+    (void)e;
+    check_scopes(ap, &d->role.permissions, pointer, "permissions");
+}
+
+/* pkce: a switch, or the hosted vendor's words. */
+static bool pkce_ok(struct ma_span json)
+{
+    static const char *const words[] = {"true", "false", "\"auto\"", "\"S256\"", "\"plain\"", "\"disabled\""};
+    for (size_t i = 0; i < MA_COUNT(words); i++) {
+        if (json.p == NULL || ma_span_eq_str(json, words[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Users and accounts hang on what a connection is: its strategy never changes. */
+static void check_strategy(struct ma_apply *ap, const struct ma_elem *e, const struct ma_doc_connection *c,
+                           const char *pointer)
+{
+    struct ma_doc_connection old = {0};
+    if (!c->strategy.p)
+        ma_apply_error(ap, pointer, "", "must have required property 'strategy'");
+    else if (e->before.p && ma_state_decode(ap->scratch, NULL, e->before, &ma_shape_connection, &old) == MA_OK &&
+             !ma_span_eq(old.strategy, c->strategy))
+        ma_apply_error(ap, pointer, "/strategy", "must not change once the connection is there");
+}
+
+static void check_connection(struct ma_apply *ap, struct ma_elem *e, const union ma_doc_any *d, const char *pointer)
+{
+    const struct ma_doc_connection *c = &d->connection;
+    check_strategy(ap, e, c, pointer);
+    if (!pkce_ok(c->pkce))
+        ma_apply_error(ap, pointer, "/pkce", "must be a boolean, or auto, S256, plain or disabled");
+    if (!pkce_ok(c->options.pkce))
+        ma_apply_error(ap, pointer, "/options/pkce", "must be a boolean, or auto, S256, plain or disabled");
+    for (size_t i = 0; i < c->options.scopes.n; i++) {
+        if (!ma_fmt_scope(c->options.scopes.v[i]))
+            ma_apply_error_item(ap, pointer, "options/scopes", i, "must be a scope token");
+    }
+    e->database = ma_span_eq_str(c->strategy, "auth0");
+    e->keep_history = c->policy.history_active ? (int)c->policy.history_size : 0;
+}
+
+static void check_origins(struct ma_apply *ap, const struct ma_span_list *list, const char *pointer, const char *name)
+{
+    char origin[MA_ORIGIN_MAX];
+    for (size_t i = 0; i < list->n; i++) {
+        if (ma_origin_of(list->v[i], true, origin) != MA_OK)
+            ma_apply_error_item(ap, pointer, name, i, "must be an origin: scheme://host[:port]");
+    }
+}
+
+static void check_client(struct ma_apply *ap, struct ma_elem *e, const union ma_doc_any *d, const char *pointer)
+{
+    (void)e;
+    const struct ma_doc_client *c = &d->client;
+    check_origins(ap, &c->allowed_origins, pointer, "allowed_origins");
+    check_origins(ap, &c->web_origins, pointer, "web_origins");
+    for (size_t i = 0; i < c->callbacks.n; i++) {
+        if (!ma_fmt_uri(c->callbacks.v[i]))
+            ma_apply_error_item(ap, pointer, "callbacks", i, "must match format \"uri\"");
+    }
+    const struct ma_doc_grant_rule *rules = c->refresh.policies.v;
+    for (size_t i = 0; i < c->refresh.policies.n; i++) {
+        for (size_t k = 0; k < rules[i].scope.n; k++) {
+            if (!ma_fmt_scope(rules[i].scope.v[k]))
+                ma_apply_error_item(ap, pointer, "refresh_token/policies", i, "must hold scope tokens");
+        }
+    }
+}
+
+static void check_client_exists(struct ma_apply *ap, struct ma_span client_id, const char *pointer)
+{
+    if (!ma_apply_find(ap, MA_KIND_CLIENT, client_id))
+        ma_apply_error(ap, pointer, "/client_id", "must be the client_id of a client");
+}
+
+static void check_grant(struct ma_apply *ap, struct ma_elem *e, const union ma_doc_any *d, const char *pointer)
+{
+    (void)e;
+    check_client_exists(ap, d->grant.client_id, pointer);
+    check_scopes(ap, &d->grant.scope, pointer, "scope");
+}
+
+static void check_policy(struct ma_apply *ap, struct ma_elem *e, const union ma_doc_any *d, const char *pointer)
+{
+    (void)e;
+    const struct ma_doc_policy *p = &d->policy;
+    check_client_exists(ap, p->client_id, pointer);
+    check_scopes(ap, &p->scope, pointer, "scope");
+    if (p->scope.n == 0)
+        ma_apply_error(ap, pointer, "/scope", "must NOT have fewer than 1 items");
+    if (p->skip && (p->has_require || p->has_max_age))
+        ma_apply_error(ap, pointer, "/skip", "must not be given together with 'require' or 'max_age'");
+    if (!p->skip && (!p->has_require || p->require.n == 0))
+        ma_apply_error(ap, pointer, "", "must have required property 'require' or 'skip'");
+}
+
+/* Later kinds refer to earlier ones: a grant's client is planned before the grant is looked at. */
+const struct ma_kind ma_kinds[MA_KIND__COUNT] = {
+    [MA_KIND_API] = {"api", "api", &ma_shape_api, .defaults = ma_defaults_api},
+    [MA_KIND_TENANT] = {"tenant", "tenant", &ma_shape_tenant, .defaults = ma_defaults_tenant},
+    [MA_KIND_FACTORS] = {"factors", "factors", &ma_shape_factors, .defaults = ma_defaults_factors},
+    [MA_KIND_ROLE] = {"role", "roles", &ma_shape_role, .key = key_role, .check = check_role},
+    [MA_KIND_CONNECTION] = {"connection", "connections", &ma_shape_connection, .defaults = ma_defaults_connection,
+                            .secret_path = {"options", "client_secret"}, .key = key_connection,
+                            .secret = secret_connection, .check = check_connection},
+    [MA_KIND_CLIENT] = {"client", "clients", &ma_shape_client, .defaults = ma_defaults_client,
+                        .secret_path = {"client_secret"}, .key = key_client, .secret = secret_client,
+                        .check = check_client},
+    [MA_KIND_GRANT] = {"client_grant", "client_grants", &ma_shape_grant, .key = key_grant, .check = check_grant},
+    [MA_KIND_ORGANIZATION] = {"organization", "organizations", &ma_shape_organization, .key = key_organization},
+    [MA_KIND_POLICY] = {"policy", "policies", &ma_shape_policy, .key = key_policy, .check = check_policy},
+};

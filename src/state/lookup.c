@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Finding things in a snapshot: hash lookups by name, and whose origin an origin is.
+ */
+#include "ma/state.h"
+
+#include "int.h"
+
+/* FNV-1a: keys come from the operator's document, never from strangers, so it need not be keyed. */
+static uint64_t hash_of(struct ma_span s)
+{
+    uint64_t h = 14695981039346656037u;
+    for (size_t i = 0; i < s.n; i++)
+        h = (h ^ s.p[i]) * 1099511628211u;
+    return h ^ (h >> 32);
+}
+
+int ma_index_init(struct ma_index *ix, struct ma_arena *a, const void *base, size_t stride, size_t n)
+{
+    size_t cap = 8;
+    while (cap < n * 2)
+        cap *= 2;
+    ix->slots = n < UINT32_MAX / 4 ? ma_arena_calloc(a, cap, sizeof *ix->slots) : NULL;
+    ix->mask = cap - 1;
+    ix->base = base;
+    ix->stride = stride;
+    return ix->slots ? MA_OK : MA_E_NOMEM;
+}
+
+static struct ma_span key_at(const struct ma_index *ix, size_t i)
+{
+    return *(const struct ma_span *)(const void *)((const char *)ix->base + i * ix->stride);
+}
+
+/* The slot that holds the key, or the free one where it belongs. Load stays ≤ 1/2, so one is free. */
+static size_t slot_of(const struct ma_index *ix, struct ma_span key)
+{
+    size_t s = (size_t)hash_of(key) & ix->mask;
+    while (ix->slots[s] != 0 && !ma_span_eq(key_at(ix, ix->slots[s] - 1), key))
+        s = (s + 1) & ix->mask;
+    return s;
+}
+
+size_t ma_index_find(const struct ma_index *ix, struct ma_span key)
+{
+    uint32_t v = ix->slots[slot_of(ix, key)];
+    return v == 0 ? SIZE_MAX : (size_t)v - 1;
+}
+
+bool ma_index_add(struct ma_index *ix, size_t i)
+{
+    size_t s = slot_of(ix, key_at(ix, i));
+    if (ix->slots[s] != 0)
+        return false;
+    ix->slots[s] = (uint32_t)(i + 1);
+    return true;
+}
+
+const struct ma_state_client *ma_state_client(const struct ma_state *s, struct ma_span client_id)
+{
+    size_t i = ma_index_find(&ma_snapshot(s)->by_client, client_id);
+    return i == SIZE_MAX ? NULL : &s->clients[i];
+}
+
+const struct ma_state_connection *ma_state_connection(const struct ma_state *s, struct ma_span name)
+{
+    size_t i = ma_index_find(&ma_snapshot(s)->by_connection, name);
+    return i == SIZE_MAX ? NULL : &s->connections[i];
+}
+
+const struct ma_state_role *ma_state_role(const struct ma_state *s, struct ma_span name)
+{
+    size_t i = ma_index_find(&ma_snapshot(s)->by_role, name);
+    return i == SIZE_MAX ? NULL : &s->roles[i];
+}
+
+/* The origin as browsers send it, in our spelling; patterns are not origins. */
+static bool normal_origin(struct ma_span origin, char out[MA_ORIGIN_MAX])
+{
+    return ma_origin_of(origin, true, out) == MA_OK && !ma_origin_is_pattern(ma_span_str(out));
+}
+
+bool ma_state_client_origin(const struct ma_state_client *c, struct ma_span origin)
+{
+    char text[MA_ORIGIN_MAX];
+    if (!normal_origin(origin, text))
+        return false;
+    for (size_t i = 0; i < c->origins.n; i++) {
+        if (ma_origin_matches(c->origins.v[i], ma_span_str(text)))
+            return true;
+    }
+    return false;
+}
+
+bool ma_state_any_origin(const struct ma_state *s, struct ma_span origin)
+{
+    const struct ma_snapshot *snap = ma_snapshot(s);
+    char text[MA_ORIGIN_MAX];
+    if (!normal_origin(origin, text))
+        return false;
+    if (ma_index_find(&snap->by_origin, ma_span_str(text)) != SIZE_MAX)
+        return true;
+    for (size_t i = 0; i < snap->patterns.n; i++) {
+        if (ma_origin_matches(snap->patterns.v[i], ma_span_str(text)))
+            return true;
+    }
+    return false;
+}
