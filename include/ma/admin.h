@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Administration: the commands of myaccountctl, their argument parser, and the admin socket through
+ * which a running daemon executes them.
+ *
+ * Wire format, both ways: "MAA1", the header's length and the payload's length (4 bytes each,
+ * big-endian), a JSON header, the payload.
+ *   request   {"command":"user show","args":{"positional":["auth0|alice"]}}, payload: the state document of apply
+ *   response  {"exit":0,"out":N}, payload: N bytes for stdout, the rest for stderr
+ * Peers are root or the daemon's user (SO_PEERCRED); the socket's mode is 0600.
+ */
+#ifndef MA_ADMIN_H
+#define MA_ADMIN_H
+
+#include "ma/buf.h"
+#include "ma/clock.h"
+#include "ma/conf.h"
+#include "ma/db.h"
+#include "ma/jose.h"
+#include "ma/log.h"
+#include "ma/rand.h"
+#include "ma/vault.h"
+
+#define MA_ADMIN_HEADER_MAX 65536u                /* bytes of a JSON header */
+#define MA_ADMIN_PAYLOAD_MAX (256u * 1024 * 1024) /* bytes of a state document */
+#define MA_ADMIN_OUTPUT_MAX (1024u * 1024 * 1024) /* bytes of a command's output */
+#define MA_ADMIN_ERRORS_MAX (1024u * 1024)        /* bytes of its error lines */
+#define MA_ADMIN_THREADS 4                        /* requests served at once */
+#define MA_ADMIN_IO_TIMEOUT_S 10                  /* without a byte from or to the peer */
+#define MA_ADMIN_TTL_MAX_S 2592000                /* the longest life of a token */
+
+enum { MA_EXIT_OK = 0, MA_EXIT_FAILED = 1, MA_EXIT_USAGE = 2 };
+
+/* Options of all commands; which of them a command takes is in its table row. */
+enum ma_admin_opt {
+    MA_OPT_DRY_RUN = 1 << 0,
+    MA_OPT_USER = 1 << 1,
+    MA_OPT_CLIENT = 1 << 2,
+    MA_OPT_SCOPE = 1 << 3,
+    MA_OPT_AUDIENCE = 1 << 4,
+    MA_OPT_AMR = 1 << 5,
+    MA_OPT_SINCE = 1 << 6,
+    MA_OPT_TTL = 1 << 7,
+    MA_OPT_AUTH_TIME = 1 << 8
+};
+#define MA_ADMIN_POSITIONAL_MAX 2
+struct ma_admin_args {
+    struct ma_span command; /* "apply", "user show", … */
+    struct ma_span positional[MA_ADMIN_POSITIONAL_MAX];
+    size_t n_positional;
+    uint32_t given; /* enum ma_admin_opt */
+    struct ma_span user, client, scope, audience, amr, since;
+    int64_t ttl, auth_time;
+};
+/* Arguments behind the program's name, options and positionals in any order. Spans are borrowed from
+ * argv or arena. MA_OK; MA_E_INVAL: usage error, *ret_why says which (arena); MA_E_NOMEM.
+ * *ret_config: --config, or NULL; *ret_help: --help was given. Not thread-safe (getopt). */
+MA_MUST_USE int ma_admin_parse(struct ma_arena *a, int argc, char *const *argv, struct ma_admin_args *ret,
+                               const char **ret_config, bool *ret_help, const char **ret_why);
+/* The usage text. Static. */
+const char *ma_admin_usage(void);
+
+/* What a command may need; who runs it provides it. */
+enum ma_admin_need {
+    MA_NEED_DB = 1,       /* read, perhaps write */
+    MA_NEED_VAULT = 2,    /* key_directory's vault */
+    MA_NEED_JOSE = 4,     /* the signing keys */
+    MA_NEED_DAEMON = 8,   /* only a running daemon can answer */
+    MA_NEED_LOCAL = 16,   /* answered by myaccountctl itself */
+    MA_NEED_DOCUMENT = 32 /* the first positional is a file (or "-") that becomes the payload */
+};
+/* The needs of a parsed command. */
+uint32_t ma_admin_needs(const struct ma_admin_args *args);
+
+struct ma_admin_env {
+    const struct ma_conf *conf; /* base_url, custom_domains, admin_socket, policy; copied at start and reload */
+    void *arg;                  /* of the callbacks */
+    /* Runs fn in a transaction of its own on the writer: commits when fn returns MA_OK, rolls back otherwise.
+     * Returns fn's status, or the commit's. Blocking; called from the admin threads. */
+    int (*write)(void *arg, int (*fn)(struct ma_db *, void *), void *fn_arg);
+    /* Runs fn with a connection that may only read, outside any transaction. */
+    int (*read)(void *arg, int (*fn)(struct ma_db *, void *), void *fn_arg);
+    /* Something that requests depend on has changed and is committed: forget what is remembered. NULL: nobody. */
+    void (*state_changed)(void *arg);
+    /* Appends JSON text; MA_OK when ready. NULL: nobody to ask. */
+    int (*health)(void *arg, struct ma_buf *out);
+    const char *(*routes)(struct ma_arena *a); /* the route table as text, arena */
+    struct ma_jose *jose;
+    struct ma_vault *vault;
+    const struct ma_clock *clock;
+    const struct ma_rand *rand;
+    struct ma_log *log;
+};
+
+/* Runs one command here and now. `payload`: the document of apply. Output goes to out and err (lines).
+ * Returns an exit code. Thread-safe as far as the callbacks are. */
+int ma_admin_run(const struct ma_admin_env *env, const struct ma_admin_args *args, struct ma_span payload,
+                 struct ma_buf *out, struct ma_buf *err);
+
+/* --- the daemon's side --- */
+struct ma_admin;
+/* Listens at conf->admin_socket and serves until stopped. A socket file nobody listens at is replaced; MA_E_BUSY
+ * when somebody does, MA_E_EXISTS when the path is no socket, MA_E_IO. env is copied; conf is not kept. */
+MA_MUST_USE int ma_admin_start(const struct ma_admin_env *env, struct ma_admin **ret, char why[256]);
+/* New configuration (SIGHUP). Thread-safe. The socket stays where it is. */
+void ma_admin_reload(struct ma_admin *ad, const struct ma_conf *conf);
+/* Waits for running commands, then removes the socket. NULL is fine. */
+void ma_admin_stop(struct ma_admin *ad);
+
+/* --- the client's side --- */
+/* Sends the command to the daemon at `socket`. MA_E_NOTFOUND when nobody listens there, MA_E_PERM, MA_E_IO,
+ * MA_E_PARSE; with MA_OK *ret_exit, out and err are the daemon's. */
+MA_MUST_USE int ma_admin_call(const char *socket, const struct ma_admin_args *args, struct ma_span payload,
+                              struct ma_buf *out, struct ma_buf *err, int *ret_exit);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Inside the admin module: the command table, what a running command sees, and frames.
+ */
+#ifndef MA_ADMIN_INT_H
+#define MA_ADMIN_INT_H
+
+#include "ma/admin.h"
+#include "ma/store.h"
+
+#define MA_ADMIN_ARENA_MAX ((size_t)256 << 20) /* bytes of one command's working memory */
+#define MA_ADMIN_PAGE 500                      /* rows read at a time */
+
+/* A command while it runs. */
+struct ma_cmd {
+    const struct ma_admin_env *env;
+    const struct ma_admin_args *args;
+    struct ma_span payload;
+    struct ma_arena *a;
+    struct ma_buf *out, *err;
+};
+
+struct ma_command {
+    const char *name;  /* "user show" */
+    const char *usage; /* behind the name */
+    int (*fn)(struct ma_cmd *c);
+    uint32_t needs;    /* enum ma_admin_need */
+    uint32_t options;  /* allowed */
+    uint32_t required; /* of these */
+    uint8_t min, max;  /* positionals */
+};
+const struct ma_command *ma_command_find(struct ma_span name);
+/* All commands; *ret_n rows. Static. */
+const struct ma_command *ma_commands(size_t *ret_n);
+/* NULL, or what is wrong with the arguments (arena; static when there is no memory). */
+const char *ma_command_refuse(struct ma_arena *a, const struct ma_command *cmd, const struct ma_admin_args *args);
+
+int ma_cmd_apply(struct ma_cmd *c);
+int ma_cmd_export(struct ma_cmd *c);
+int ma_cmd_token(struct ma_cmd *c);
+int ma_cmd_keys_list(struct ma_cmd *c);
+int ma_cmd_keys_rotate(struct ma_cmd *c);
+int ma_cmd_user_list(struct ma_cmd *c);
+int ma_cmd_user_show(struct ma_cmd *c);
+int ma_cmd_user_delete(struct ma_cmd *c);
+int ma_cmd_method_list(struct ma_cmd *c);
+int ma_cmd_method_reset(struct ma_cmd *c);
+int ma_cmd_audit(struct ma_cmd *c);
+int ma_cmd_outbox_list(struct ma_cmd *c);
+int ma_cmd_outbox_retry(struct ma_cmd *c);
+int ma_cmd_routes(struct ma_cmd *c);
+int ma_cmd_backup(struct ma_cmd *c);
+int ma_cmd_health(struct ma_cmd *c);
+int ma_cmd_check_config(struct ma_cmd *c);
+
+/* One line on stderr; returns MA_EXIT_FAILED. */
+int ma_cmd_fail(struct ma_cmd *c, const char *fmt, ...) MA_PRINTF(2, 3);
+/* As ma_cmd_fail with the text of a status. */
+int ma_cmd_fail_rc(struct ma_cmd *c, const char *what, int rc);
+void ma_cmd_changed(const struct ma_cmd *c);
+int64_t ma_cmd_now(const struct ma_cmd *c);
+/* The user row must be there: MA_EXIT_OK, or a failure that says so. */
+int ma_cmd_need_user(struct ma_cmd *c, struct ma_span user_id, struct ma_user *ret);
+
+/* --- frames (wire.c) --- */
+struct ma_frame {
+    struct ma_span header, payload; /* borrowed from mem */
+    uint8_t *mem;                   /* owned (ma_frame_free) */
+    size_t n;
+};
+void ma_frame_free(struct ma_frame *f);
+/* Sends a frame of a header and two runs of payload. MA_E_RANGE, MA_E_TIMEOUT, MA_E_IO. */
+MA_MUST_USE int ma_frame_send(int fd, struct ma_span header, struct ma_span payload, struct ma_span more);
+struct ma_frame_wait {
+    int timeout_ms; /* without a byte; -1: forever */
+    int stop;       /* a descriptor that ends the waiting when it becomes readable; -1: none */
+};
+/* Receives one: MA_E_PARSE for anything else, MA_E_RANGE over max_payload, MA_E_TIMEOUT, MA_E_IO (also when the peer
+ * hung up), MA_E_NOMEM. */
+MA_MUST_USE int ma_frame_recv(int fd, const struct ma_frame_wait *wait, size_t max_payload, struct ma_frame *ret);
+/* Request headers. */
+MA_MUST_USE int ma_admin_encode(struct ma_buf *b, const struct ma_admin_args *args);
+MA_MUST_USE int ma_admin_decode(struct ma_arena *a, struct ma_span header, struct ma_admin_args *ret);
+
+#endif
