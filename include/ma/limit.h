@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Request token buckets in memory: fixed size, sharded, thread-safe. A full bucket is the same as
+ * no bucket, so the fullest entry of a set is the one to evict.
+ */
+#ifndef MA_LIMIT_H
+#define MA_LIMIT_H
+
+#include "ma/rand.h"
+
+enum ma_bucket {
+    MA_BUCKET_READ,
+    MA_BUCKET_WRITE,
+    MA_BUCKET_TENANT_READ,
+    MA_BUCKET_TENANT_WRITE,
+    MA_BUCKET_ADDRESS,
+    MA_BUCKET__COUNT
+};
+
+struct ma_limits;
+MA_MUST_USE int ma_limits_new(const struct ma_rand *r, struct ma_limits **ret); /* owned (ma_limits_free) */
+void ma_limits_free(struct ma_limits *l);
+
+struct ma_limit_state {
+    bool allowed;
+    int64_t limit, remaining;
+    int64_t reset_s;       /* unix seconds when the next token arrives (now when full) */
+    int64_t retry_after_s; /* ≥ 1 when refused */
+};
+/* Takes a token of the key's bucket: `limit` tokens per period_ms, burst equal. limit 0: off (allowed,
+ * nothing counted, limit and remaining MA_LIMIT_OFF). */
+#define MA_LIMIT_OFF 1000000000
+void ma_limit_take(struct ma_limits *l, enum ma_bucket b, struct ma_span key, int64_t limit, int64_t period_ms,
+                   int64_t now_ms, struct ma_limit_state *ret);
+/* Looks without taking. */
+void ma_limit_peek(struct ma_limits *l, enum ma_bucket b, struct ma_span key, int64_t limit, int64_t period_ms,
+                   int64_t now_ms, struct ma_limit_state *ret);
+
+#endif
