@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the files of the HTTP front end share.
+ */
+#ifndef MA_HTTP_INT_H
+#define MA_HTTP_INT_H
+
+#include "ma/http.h"
+
+#include <stdatomic.h>
+
+/* --- screen.c: framing and header sanity, before anything else is believed --- */
+
+/* What the header pass has seen so far. */
+struct ma_screen {
+    struct ma_req *req;
+    struct ma_arena *arena;
+    unsigned seen;     /* bit per header that may stand only once */
+    const char *fault; /* static; NULL while clean */
+    bool out_of_memory;
+};
+/* One header field as it was received. Collects the interesting ones into req. */
+void ma_screen_header(struct ma_screen *s, struct ma_span name, struct ma_span value);
+/* After the last one: the reason to refuse, or NULL (RFC 9112 §6.3, §3.2). */
+const char *ma_screen_finish(struct ma_screen *s, bool http_1_1);
+enum ma_verb ma_verb_parse(const char *method);
+const char *ma_verb_name(enum ma_verb verb);
+
+/* --- deadline.c: connections that do not produce a request in time are cut --- */
+
+struct ma_deadlines;
+struct ma_conn;
+struct ma_deadline_limits {
+    int64_t header_ms, body_ms;
+};
+/* Its timer also writes out held log lines. */
+MA_MUST_USE int ma_deadlines_new(const struct ma_clock *clock, struct ma_log *log, struct ma_deadlines **ret);
+void ma_deadlines_set(struct ma_deadlines *d, struct ma_deadline_limits limits);
+/* Joins the timer thread; every connection must be gone. */
+void ma_deadlines_free(struct ma_deadlines *d);
+/* A connection was accepted; the descriptor is borrowed until ma_conn_close. NULL when out of memory. */
+struct ma_conn *ma_conn_open(struct ma_deadlines *d, int fd);
+void ma_conn_close(struct ma_deadlines *d, struct ma_conn *c);
+/* Its request header is complete; has_body starts the body's deadline. Lock-free. */
+void ma_conn_header_done(struct ma_deadlines *d, struct ma_conn *c, bool has_body);
+void ma_conn_body_done(struct ma_conn *c);
+/* The answer was sent: the next header may begin. */
+void ma_conn_idle(struct ma_conn *c);
+
+/* --- listen.c --- */
+
+/* Binds and listens on "host:port", "[v6]:port" or "unix:/path" (mode 0660, a stale file is replaced). *ret_fd is
+ * owned. address: what the ready line shows, with the port the kernel chose for port 0. */
+MA_MUST_USE int ma_listen(const char *listen, int *ret_fd, char address[128], char why[256]);
+
+#endif
