@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Audit rows of method operations, in the names of the hosted vendor's tenant log.
+ */
+#include "int.h"
+
+#include "ma/buf.h"
+#include "ma/codec.h"
+#include "ma/jsonw.h"
+
+enum { DETAIL_MAX = 4096, USER_AGENT_MAX = 256 };
+
+static struct ma_span cut(struct ma_span s, size_t max)
+{
+    while (s.n > max || !ma_utf8_valid(s)) {
+        if (s.n == 0)
+            break;
+        s.n = s.n > max ? max : s.n - 1;
+    }
+    return s;
+}
+
+static const char *verb_text(enum ma_verb v)
+{
+    static const char *const names[] = {"GET", "POST", "PATCH", "DELETE"};
+    return (unsigned)v < MA_COUNT(names) ? names[v] : "OTHER";
+}
+
+static struct ma_span detail(struct ma_ctx *ctx, const char *method_type, bool failed)
+{
+    struct ma_buf b;
+    struct ma_jw w;
+    ma_buf_init_arena(&b, ctx->arena, 256, DETAIL_MAX);
+    ma_jw_init(&w, &b);
+    ma_jw_obj(&w);
+    ma_jw_kcstr(&w, "authentication_method", method_type);
+    ma_jw_key(&w, "request");
+    ma_jw_obj(&w);
+    ma_jw_kcstr(&w, "method", verb_text(ctx->req.verb));
+    ma_jw_kcstr(&w, "path", ctx->route ? ctx->route->path : "");
+    ma_jw_obj_end(&w);
+    if (failed && ctx->resp.content_type) {
+        ma_jw_key(&w, "error");
+        ma_jw_raw(&w, ma_buf_view(&ctx->resp.body));
+    }
+    ma_jw_obj_end(&w);
+    return ma_buf_err(&b) < 0 ? MA_LIT("{}") : ma_buf_view(&b);
+}
+
+static int insert(struct ma_ctx *ctx, const char *type, const char *operation, const char *method_type,
+                  struct ma_span method_id, bool failed)
+{
+    char ip[MA_ADDR_TEXT];
+    ma_addr_format(&ctx->req.client, ip);
+    struct ma_audit_row row = {
+        .at = ctx->now_ms,
+        .type = ma_span_str(type),
+        .operation = ma_span_str(operation),
+        .user_id = ctx->who.user_id,
+        .client_id = ctx->who.client_id,
+        .ip = ma_span_str(ip),
+        .user_agent = cut(ctx->req.user_agent, USER_AGENT_MAX),
+        .request_id = ma_span_str(ctx->request_id),
+        .method_id = cut(method_id, MA_METHOD_ID_MAX),
+        .detail = detail(ctx, method_type, failed),
+    };
+    return ma_audit_insert(ctx->db, &row);
+}
+
+int ma_audit_method(struct ma_ctx *ctx, const char *operation, enum ma_factor type, struct ma_span method_id)
+{
+    return insert(ctx, "my_account_authentication_method_succeeded", operation, ma_factor_name(type), method_id, false);
+}
+
+void ma_audit_on_failure(struct ma_ctx *ctx, const char *operation, const char *method_type, struct ma_span method_id)
+{
+    ctx->audit.due = true;
+    ctx->audit.operation = operation;
+    ctx->audit.method_type = method_type;
+    ctx->audit.method_id = method_id;
+}
+
+void ma_audit_failure(struct ma_ctx *ctx)
+{
+    if (!ctx->audit.due)
+        return;
+    ctx->audit.due = false;
+    int r = insert(ctx, "my_account_authentication_method_failed", ctx->audit.operation, ctx->audit.method_type,
+                   ctx->audit.method_id, true);
+    if (r < 0)
+        ma_log(ctx->log, MA_LOG_ERROR, "audit.failed", MA_KV_S("error", ma_err_text(r)));
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the enrolment features share: sessions, limits, views.
+ */
+#ifndef MA_FEATURE_INT_H
+#define MA_FEATURE_INT_H
+
+#include "ma/app.h"
+#include "ma/methods.h"
+
+/* How long a pending enrolment of this type lives, in milliseconds. */
+int64_t ma_enrol_ttl_ms(const struct ma_ctx *ctx, enum ma_factor type);
+/* Refuses types that are switched off (400 unsupported_challenge_type). */
+MA_MUST_USE int ma_require_factor(struct ma_ctx *ctx, enum ma_factor type);
+/* Refuses when the caller has as many confirmed methods as allowed (400 too_many_entities). */
+MA_MUST_USE int ma_require_room(struct ma_ctx *ctx, enum ma_factor type);
+
+/* A new session of this type and method: the text for the caller and the row in the database. code may be empty. */
+MA_MUST_USE int ma_session_open(struct ma_ctx *ctx, enum ma_factor type, struct ma_span method_id, struct ma_span code,
+                                const char **ret_session);
+/* The caller's open session for this type and method, or an error answer ("Invalid or expired session"). */
+MA_MUST_USE int ma_session_find(struct ma_ctx *ctx, struct ma_span auth_session, enum ma_factor type,
+                                struct ma_span method_id, struct ma_enrolment *ret);
+int ma_session_refuse(struct ma_ctx *ctx);
+/* MAC of a one-time code within a session. */
+MA_MUST_USE int ma_code_mac(struct ma_ctx *ctx, struct ma_span session_mac, struct ma_span code, uint8_t out[32]);
+
+/* Makes room for one more pending method and inserts it. */
+MA_MUST_USE int ma_pending_insert(struct ma_ctx *ctx, struct ma_method *m);
+/* Takes a token of a durable bucket or answers 429. */
+MA_MUST_USE int ma_counter_require(struct ma_ctx *ctx, const struct ma_counter_rule *rule);
+struct ma_counter_rule ma_rule_otp_failures(const struct ma_ctx *ctx);
+
+/* id "password|<base64url of the user id>"; arena. */
+struct ma_span ma_password_method_id(struct ma_arena *a, struct ma_span user_id);
+void ma_view_of(const struct ma_method *m, struct ma_method_view *ret);
+MA_MUST_USE int ma_password_view(struct ma_ctx *ctx, struct ma_method_view *ret);
+
+/* TOTP */
+MA_MUST_USE int ma_totp_check(struct ma_ctx *ctx, const struct ma_method *m, struct ma_span code, int64_t *ret_step);
+
+#endif

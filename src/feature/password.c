@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Changing the password: rules and history in the hashing lane, the change itself in the writer.
+ */
+#include "int.h"
+
+#include <stdio.h>
+
+#include "ma/codec.h"
+#include "ma/crypto.h"
+
+enum { HISTORY_MAX = 24 };
+
+static int session_of(struct ma_ctx *ctx, struct ma_span auth_session, struct ma_enrolment *e)
+{
+    int r = ma_session_find(ctx, auth_session, MA_FACTOR_PASSWORD, MA_LIT("password|new"), e);
+    return r == MA_E_NOTFOUND || r == MA_E_EXPIRED ? ma_session_refuse(ctx) : r;
+}
+
+static int broken(struct ma_ctx *ctx, const char *text)
+{
+    if (!ctx->errs)
+        return MA_E_NOMEM;
+    ma_verr_add(ctx->errs, "/new_password", text, "new_password");
+    return MA_OK;
+}
+
+/* History counts the current password, the initial one included. */
+static int check_history(struct ma_ctx *ctx, const struct ma_password_policy *p, struct ma_span password)
+{
+    struct ma_span hashes[HISTORY_MAX];
+    size_t n = 0;
+    int64_t size = p->history_active ? p->history_size : 0;
+    if (size <= 0)
+        return MA_OK;
+    int r = ma_password_history(ctx->db, ctx->arena, ctx->who.user_id, (int)(size < HISTORY_MAX ? size : HISTORY_MAX),
+                                hashes, &n);
+    for (size_t i = 0; r == MA_OK && i < n; i++) {
+        int match = ma_password_verify((const char *)hashes[i].p, password);
+        if (match == MA_OK)
+            return broken(ctx, MA_PASSWORD_HISTORY_TEXT);
+        if (match != MA_E_AUTH && match != MA_E_UNSUPPORTED)
+            r = match;
+    }
+    return r;
+}
+
+static int check_rules(struct ma_ctx *ctx, const struct ma_password_policy *p, struct ma_span password,
+                       struct ma_span *ret_effective)
+{
+    struct ma_user u;
+    const char *rules[MA_PASSWORD_RULES_MAX];
+    int r = ma_user_get(ctx->db, ctx->arena, ctx->who.user_id, &u);
+    if (r < 0)
+        return r;
+    struct ma_password_profile profile = {.email = u.email, .name = u.name, .phone_number = u.phone_number};
+    size_t n = ma_password_check(ctx->arena, p, password, &profile, rules, ret_effective);
+    for (size_t i = 0; r == MA_OK && i < n; i++)
+        r = broken(ctx, rules[i]);
+    return r;
+}
+
+int ma_password_prepare(struct ma_ctx *ctx, struct ma_span auth_session, struct ma_span password,
+                        struct ma_new_password *ret)
+{
+    struct ma_enrolment e;
+    struct ma_user u;
+    int r = session_of(ctx, auth_session, &e);
+    if (r == MA_OK)
+        r = ma_user_get(ctx->db, ctx->arena, ctx->who.user_id, &u);
+    if (r < 0)
+        return r;
+    const struct ma_state_connection *c = u.connection.p ? ma_state_connection(ctx->state, u.connection) : NULL;
+    if (!c)
+        return ma_problem(ctx, MA_P_BAD_REQUEST, "The user's database connection is not configured.");
+    struct ma_span effective = password;
+    ctx->errs->n = 0;
+    r = check_rules(ctx, &c->password_policy, password, &effective);
+    if (r == MA_OK)
+        r = check_history(ctx, &c->password_policy, effective);
+    if (r == MA_OK && ctx->errs->n > 0)
+        return ma_problem_validation(ctx);
+    ret->session_mac = e.session_mac;
+    ret->history = c->password_policy.history_active ? (int)c->password_policy.history_size : 0;
+    if (r == MA_OK)
+        r = ma_password_hash(ctx->app->rand, MA_ARGON2_DEFAULT, effective, ret->hash);
+    return r;
+}
+
+int ma_password_change(struct ma_ctx *ctx, const struct ma_new_password *np, struct ma_method_view *ret)
+{
+    int r = ma_enrolment_consume(ctx->db, ctx->who.user_id, np->session_mac, ctx->now_ms);
+    if (r == MA_E_CONFLICT)
+        return ma_session_refuse(ctx);
+    if (r == MA_OK)
+        r = ma_password_set(ctx->db, ctx->who.user_id, ma_span_str(np->hash), np->history, ctx->now_ms);
+    if (r == MA_OK)
+        r = ma_password_view(ctx, ret);
+    if (r < 0)
+        return r;
+    ctx->user_changed = true;
+    return ma_audit_method(ctx, "verify", MA_FACTOR_PASSWORD, ret->id);
+}

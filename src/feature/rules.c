@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Rules that every enrolment obeys: which factors are open, how many methods there may be, how often
+ * codes may be sent and missed.
+ */
+#include "int.h"
+
+enum { HOUR_MS = 3600000 };
+
+bool ma_factor_is_primary(enum ma_factor f)
+{
+    return f == MA_FACTOR_PASSWORD || f == MA_FACTOR_PASSKEY;
+}
+
+uint32_t ma_factors_open(const struct ma_ctx *ctx)
+{
+    uint32_t open = ctx->state->factors & MA_FACTORS_SUPPORTED;
+    if (!ctx->who.has_database)
+        open &= ~(1u << MA_FACTOR_PASSWORD | 1u << MA_FACTOR_PASSKEY);
+    return open;
+}
+
+int ma_require_factor(struct ma_ctx *ctx, enum ma_factor type)
+{
+    if (ctx->state->factors & MA_FACTORS_SUPPORTED & 1u << type)
+        return MA_OK;
+    return ma_problem(ctx, MA_P_BAD_REQUEST, "unsupported_challenge_type");
+}
+
+static bool limited_per_type(enum ma_factor type)
+{
+    return type == MA_FACTOR_TOTP || type == MA_FACTOR_PHONE || type == MA_FACTOR_EMAIL || type == MA_FACTOR_PUSH;
+}
+
+int ma_require_room(struct ma_ctx *ctx, enum ma_factor type)
+{
+    struct ma_method_view v[MA_METHODS_LISTED_MAX];
+    size_t n = 0, all = 0, same = 0;
+    int r = ma_methods_list(ctx, v, &n);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < n; i++) {
+        /* A new recovery code replaces the old one, so the old one takes no room. */
+        if (!v[i].confirmed || (type == MA_FACTOR_RECOVERY && v[i].type == MA_FACTOR_RECOVERY))
+            continue;
+        all++;
+        same += v[i].type == type && !v[i].automatic;
+    }
+    if (all < MA_METHODS_LISTED_MAX && (!limited_per_type(type) || same < MA_PER_TYPE_MAX))
+        return MA_OK;
+    return ma_problem(ctx, MA_P_BAD_REQUEST, "too_many_entities");
+}
+
+static int drop_oldest_pending(struct ma_ctx *ctx)
+{
+    struct ma_method m[MA_METHODS_MAX];
+    size_t n = 0, pending = 0, oldest = MA_METHODS_MAX;
+    int r = ma_method_list(ctx->db, ctx->arena, ctx->who.user_id, ctx->now_ms, m, MA_METHODS_MAX, &n);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < n; i++) {
+        if (m[i].confirmed)
+            continue;
+        pending++;
+        if (oldest == MA_METHODS_MAX)
+            oldest = i; /* the list is in order of creation */
+    }
+    if (pending < MA_PENDING_MAX)
+        return MA_OK;
+    r = ma_method_delete(ctx->db, ctx->who.user_id, m[oldest].id);
+    return r == MA_OK ? ma_enrolment_delete_method(ctx->db, ctx->who.user_id, m[oldest].id) : r;
+}
+
+int ma_pending_insert(struct ma_ctx *ctx, struct ma_method *m)
+{
+    char id[MA_METHOD_ID_MAX];
+    int r = drop_oldest_pending(ctx);
+    if (r == MA_OK && !m->id.p) {
+        r = ma_id_method(ctx->app->rand, ma_factor_name(m->type), id);
+        if (r < 0)
+            return r;
+        m->id = ma_arena_dup(ctx->arena, ma_span_str(id));
+    }
+    if (r < 0)
+        return r;
+    if (!m->id.p)
+        return MA_E_NOMEM;
+    m->created_at = ctx->now_ms;
+    m->expires_at = ctx->now_ms + ma_enrol_ttl_ms(ctx, m->type);
+    return ma_method_insert(ctx->db, ctx->who.user_id, m);
+}
+
+struct ma_counter_rule ma_rule_otp_failures(const struct ma_ctx *ctx)
+{
+    return (struct ma_counter_rule){"otp_failures", ctx->conf->rate_limit.otp_failures_per_hour, HOUR_MS};
+}
+
+int ma_counter_require(struct ma_ctx *ctx, const struct ma_counter_rule *rule)
+{
+    struct ma_counter_state s;
+    int r = ma_counter_take(ctx->db, ctx->who.user_id, rule, ctx->now_ms, &s);
+    if (r < 0 || s.allowed)
+        return r;
+    return ma_problem_retry(ctx, MA_P_TOO_MANY, "Too many messages to this user; try again later.",
+                            (s.retry_after_ms + 999) / 1000);
+}
