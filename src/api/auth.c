@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Bearer tokens (RFC 6750) to principals: verify or remember, load what policy needs to know about
+ * the user, provision at first sight.
+ */
+#include "auth.h"
+
+#include <strings.h>
+
+#include "int.h"
+#include "ma/app.h"
+#include "ma/codec.h"
+#include "ma/http.h"
+#include "ma/lanes.h"
+
+/* --- refusals (RFC 6750 §3, RFC 9449 §7.1) --- */
+
+static int refuse_missing(struct ma_ctx *ctx)
+{
+    (void)ma_problem(ctx, MA_P_MISSING_TOKEN, NULL);
+    ma_header(ctx, "WWW-Authenticate", "Bearer");
+    ma_header(ctx, "WWW-Authenticate", "DPoP algs=\"ES256 RS256\"");
+    return MA_E_PROBLEM;
+}
+
+static int refuse_token(struct ma_ctx *ctx, const char *scheme, const char *reason)
+{
+    ma_log(ctx->log, MA_LOG_INFO, "token.refused", MA_KV_S("reason", reason), MA_KV_S("request_id", ctx->request_id));
+    (void)ma_problem(ctx, MA_P_INVALID_TOKEN, ma_arena_printf(ctx->arena, "Invalid Token: %s", reason));
+    ma_header(ctx, "WWW-Authenticate",
+              ma_arena_printf(ctx->arena, "%s error=\"invalid_token\", error_description=\"%s\"", scheme, reason));
+    return MA_E_PROBLEM;
+}
+
+/* Guessing costs its address a token of a bucket; users whose tokens are remembered are not held up by it. */
+static struct ma_limit_state address_bucket(struct ma_ctx *ctx, bool take)
+{
+    struct ma_limit_state s;
+    struct ma_span key = ma_span_of(ctx->req.client.b, sizeof ctx->req.client.b);
+    int64_t limit = ctx->conf->rate_limit.enabled ? ctx->conf->rate_limit.address_failures : 0;
+    (take ? ma_limit_take : ma_limit_peek)(ctx->app->limits, MA_BUCKET_ADDRESS, key, limit, 60000, ctx->now_ms, &s);
+    return s;
+}
+
+/* --- the user --- */
+
+struct names {
+    struct ma_span_list v;
+};
+
+/* The names of a JSON array text; an unreadable one counts as empty, which grants nothing. */
+static struct ma_span_list parse_names(struct ma_ctx *ctx, struct ma_span array)
+{
+    static const struct ma_jfield fields[] = {
+        {.name = "v", .type = MA_F_STRLIST, .off = offsetof(struct names, v), .max_items = 1000}};
+    static const struct ma_shape shape = MA_SHAPE(struct names, fields);
+    struct names out = {{NULL, 0}};
+    const char *text =
+        array.n ? ma_arena_printf(ctx->arena, "{\"v\":%.*s}", (int)array.n, (const char *)array.p) : NULL;
+    MA_CLEANUP(ma_json_free_p) struct ma_json *j = NULL;
+    struct ma_verrs errs = {.arena = ctx->arena};
+    if (!text || ma_json_parse(ma_span_str(text), &j) < 0 || ma_json_decode(j, ctx->arena, &shape, &out, &errs) < 0)
+        return (struct ma_span_list){NULL, 0};
+    return out.v;
+}
+
+static ma_scopes rbac_of(struct ma_ctx *ctx, const struct ma_user *u)
+{
+    ma_scopes s = 0;
+    struct ma_span_list direct = parse_names(ctx, u->permissions), roles = parse_names(ctx, u->roles);
+    for (size_t i = 0; i < direct.n; i++)
+        s |= ma_scope_parse(direct.v[i]);
+    for (size_t i = 0; i < roles.n; i++) {
+        const struct ma_state_role *role = ma_state_role(ctx->state, roles.v[i]);
+        s |= role ? role->permissions : 0;
+    }
+    return s;
+}
+
+/* A second factor the user could present: confirmed, independent, switched on; a verified e-mail counts. */
+static int has_factor(struct ma_ctx *ctx, const struct ma_user *u, bool *ret)
+{
+    const uint32_t independent = 1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_PHONE | 1u << MA_FACTOR_EMAIL |
+                                 1u << MA_FACTOR_PUSH | 1u << MA_FACTOR_WEBAUTHN_PLATFORM |
+                                 1u << MA_FACTOR_WEBAUTHN_ROAMING;
+    *ret =
+        u->email_verified && (ctx->state->factors & 1u << MA_FACTOR_EMAIL) && ctx->conf->enrollment.auto_email_factor;
+    if (*ret)
+        return MA_OK;
+    struct ma_method *m = ma_arena_calloc(ctx->arena, MA_METHODS_MAX, sizeof *m);
+    size_t n = 0;
+    if (!m)
+        return MA_E_NOMEM;
+    int r = ma_method_list(ctx->db, ctx->arena, u->user_id, ctx->now_ms, m, MA_METHODS_MAX, &n);
+    for (size_t i = 0; r == MA_OK && i < n; i++)
+        if (m[i].confirmed && (independent & ctx->state->factors & 1u << m[i].type))
+            *ret = true;
+    return r;
+}
+
+/* What policy needs to know about the user. The generation is read before the rows, so that a change in between
+ * makes the memory stale, never the other way round. */
+static int load_facts(struct ma_ctx *ctx, struct ma_auth_memo *memo)
+{
+    struct ma_principal *who = &memo->who;
+    memo->state_epoch = ctx->state->epoch;
+    memo->user_generation = ma_app_user_generation(ctx->app, who->user_id);
+    who->user_known = who->user_blocked = who->has_factor = who->has_database = false;
+    who->rbac = 0;
+    struct ma_user u;
+    int r = ma_user_get(ctx->db, ctx->arena, who->user_id, &u);
+    if (r == MA_E_NOTFOUND)
+        return MA_OK;
+    if (r < 0)
+        return r;
+    who->user_known = true;
+    who->user_blocked = u.blocked;
+    who->has_database = u.connection.p != NULL;
+    if (ctx->state->api.enforce_rbac)
+        who->rbac = rbac_of(ctx, &u);
+    return ctx->state->api.require_2fa ? has_factor(ctx, &u, &who->has_factor) : MA_OK;
+}
+
+/* --- provisioning --- */
+
+static int provision(struct ma_ctx *ctx)
+{
+    const struct ma_token *t = ctx->scratch;
+    struct ma_user u = {.user_id = t->sub,
+                        .email = t->email,
+                        .email_verified = t->email.p && t->email_verified,
+                        .name = t->name,
+                        .roles = MA_LIT("[]"),
+                        .permissions = MA_LIT("[]"),
+                        .created_at = ctx->now_ms,
+                        .updated_at = ctx->now_ms};
+    int r = ma_user_insert(ctx->db, &u);
+    if (r == MA_E_EXISTS) /* two first requests at once */
+        r = MA_OK;
+    if (r < 0)
+        return r;
+    ctx->user_changed = true;
+    return ma_next(ctx, MA_LANE_READ, ma_api_begin);
+}
+
+/* Only somebody whom nothing but their absence keeps out is written down. */
+static bool may_provision(struct ma_ctx *ctx, const struct ma_token *t)
+{
+    if (t->issuer == MA_ISSUER_OWN || (size_t)t->issuer > ctx->conf->n_issuers ||
+        !ctx->conf->issuers[t->issuer - 1].provision)
+        return false;
+    struct ma_policy_in in = ma_policy_input(ctx, ma_state_client(ctx->state, ctx->who.client_id));
+    in.user_known = true;
+    enum ma_policy_verdict v = ma_policy_decide(&in).verdict;
+    return v == MA_PV_ALLOW || v == MA_PV_SCOPE || v == MA_PV_STEP_UP;
+}
+
+/* --- tokens --- */
+
+static bool is_machine(const struct ma_token *t)
+{
+    static const char suffix[] = "@clients";
+    const size_t n = sizeof suffix - 1;
+    return ma_span_eq_str(t->gty, "client-credentials") || ma_span_eq_str(t->gty, "client_credentials") ||
+           (t->sub.n >= n && memcmp(t->sub.p + t->sub.n - n, suffix, n) == 0) || ma_span_eq(t->sub, t->client_id);
+}
+
+static struct ma_auth_memo memo_of(const struct ma_token *t)
+{
+    struct ma_auth_memo m = {
+        .who = {.user_id = t->sub,
+                .client_id = t->client_id,
+                .token_scopes = ma_scope_parse_list(t->scope),
+                .auth_time_s = t->auth_time,
+                .client_credentials = is_machine(t)},
+        .domain = t->domain,
+        .exp_s = t->exp,
+        .nbf_s = t->nbf,
+        .iat_s = t->iat,
+        .jose_epoch = t->epoch,
+    };
+    for (size_t i = 0; i < t->amr.n; i++) {
+        m.who.amr_mfa |= ma_span_eq_str(t->amr.v[i], "mfa");
+        m.who.amr_passkey |= ma_span_eq_str(t->amr.v[i], "phr");
+    }
+    return m;
+}
+
+static int fetch_keys(struct ma_ctx *ctx)
+{
+    const struct ma_token *t = ctx->scratch;
+    int r = ma_jose_fetch(ctx->app->jose, ma_lane_httpc(), t->issuer);
+    if (r < 0 && r != MA_E_BUSY)
+        ma_log(ctx->log, MA_LOG_WARN, "jwks.fetch_failed", MA_KV_I("issuer", t->issuer),
+               MA_KV_S("error", ma_err_text(r)));
+    return ma_next(ctx, MA_LANE_READ, ma_api_begin);
+}
+
+static int keys_needed(struct ma_ctx *ctx, const struct ma_token *t)
+{
+    if (ctx->keys_tried)
+        return ma_problem_retry(ctx, MA_P_UNAVAILABLE, "The token issuer's keys cannot be fetched right now.", 5);
+    ctx->keys_tried = true;
+    ctx->scratch = ma_arena_alloc(ctx->arena, sizeof *t);
+    if (!ctx->scratch)
+        return MA_E_NOMEM;
+    memcpy(ctx->scratch, t, sizeof *t);
+    return ma_next(ctx, MA_LANE_NET, fetch_keys);
+}
+
+static int verify(struct ma_ctx *ctx, struct ma_span compact, struct ma_token *t)
+{
+    const char *reason = "unusable";
+    struct ma_limit_state s = address_bucket(ctx, false);
+    if (!s.allowed)
+        return ma_problem_retry(ctx, MA_P_TOO_MANY, "Too many requests with unusable tokens from this address.",
+                                s.retry_after_s);
+    switch (ma_token_verify(ctx->app->jose, ctx->arena, compact, ctx->req.domain, ctx->now_ms, t, &reason)) {
+    case MA_TOK_OK:
+        break;
+    case MA_TOK_NEED_KEYS:
+        return keys_needed(ctx, t);
+    case MA_TOK_NO_KEYS:
+        return ma_problem_retry(ctx, MA_P_UNAVAILABLE, "The token issuer's keys cannot be fetched right now.", 5);
+    case MA_TOK_NOMEM:
+        return MA_E_NOMEM;
+    case MA_TOK_BAD:
+        (void)address_bucket(ctx, true);
+        return refuse_token(ctx, "Bearer", reason);
+    }
+    if (t->cnf_jkt.p) /* RFC 9449 §7.1: a bound token is no bearer token */
+        return refuse_token(ctx, "DPoP", "the token is bound to a key and needs a DPoP proof");
+    return MA_OK;
+}
+
+static int from_token(struct ma_ctx *ctx, struct ma_span compact, const uint8_t hash[MA_SHA256_LEN])
+{
+    struct ma_token *t = ma_arena_zalloc(ctx->arena, sizeof *t);
+    if (!t)
+        return MA_E_NOMEM;
+    int r = verify(ctx, compact, t);
+    if (r != MA_OK)
+        return r;
+    struct ma_auth_memo memo = memo_of(t);
+    r = load_facts(ctx, &memo);
+    if (r < 0)
+        return r;
+    ctx->who = memo.who;
+    if (!memo.who.user_known && may_provision(ctx, t)) {
+        ctx->scratch = t;
+        return ma_next(ctx, MA_LANE_WRITE, provision);
+    }
+    if (memo.who.user_known)
+        ma_auth_cache_put(ctx->app->auth_cache, hash, &memo);
+    return MA_OK;
+}
+
+/* A memory counts only while its token, its key and its domain do. */
+static bool memo_holds(const struct ma_ctx *ctx, const struct ma_auth_memo *m)
+{
+    return m->jose_epoch == ma_jose_epoch(ctx->app->jose) && m->domain == ctx->req.domain &&
+           ma_token_time_problem(m->exp_s, m->nbf_s, m->iat_s, ctx->now_ms) == NULL;
+}
+
+static int from_memo(struct ma_ctx *ctx, struct ma_auth_memo *memo, struct ma_span compact,
+                     const uint8_t hash[MA_SHA256_LEN])
+{
+    bool fresh = memo->state_epoch == ctx->state->epoch &&
+                 memo->user_generation == ma_app_user_generation(ctx->app, memo->who.user_id);
+    if (!fresh) {
+        int r = load_facts(ctx, memo);
+        if (r < 0)
+            return r;
+        if (!memo->who.user_known) { /* deleted since: perhaps to be provisioned anew */
+            ma_auth_cache_drop(ctx->app->auth_cache, hash);
+            return from_token(ctx, compact, hash);
+        }
+        ma_auth_cache_put(ctx->app->auth_cache, hash, memo);
+    }
+    ctx->who = memo->who;
+    return MA_OK;
+}
+
+/* "<scheme> <token>": the token, or p == NULL for another scheme. */
+static struct ma_span credentials(struct ma_span header, const char *scheme)
+{
+    size_t n = strlen(scheme);
+    if (header.n <= n || strncasecmp((const char *)header.p, scheme, n) != 0 || header.p[n] != ' ')
+        return MA_SPAN_NULL;
+    return ma_trim(ma_span_of(header.p + n, header.n - n));
+}
+
+int ma_authenticate(struct ma_ctx *ctx)
+{
+    if (credentials(ctx->req.authorization, "DPoP").p)
+        return refuse_token(ctx, "DPoP", "the token is not bound to a key");
+    struct ma_span compact = credentials(ctx->req.authorization, "Bearer");
+    if (!compact.p)
+        return refuse_missing(ctx);
+    if (compact.n > MA_TOKEN_MAX)
+        return refuse_token(ctx, "Bearer", "the token is too long");
+    uint8_t hash[MA_SHA256_LEN];
+    int r = ma_sha256(compact, hash);
+    if (r < 0)
+        return r;
+    struct ma_auth_memo memo;
+    if (ma_auth_cache_get(ctx->app->auth_cache, hash, ctx->arena, &memo)) {
+        if (memo_holds(ctx, &memo))
+            return from_memo(ctx, &memo, compact, hash);
+        ma_auth_cache_drop(ctx->app->auth_cache, hash);
+    }
+    return from_token(ctx, compact, hash);
+}

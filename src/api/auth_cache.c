@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Memory of verified tokens: a token seen before costs a hash and a lookup.
+ */
+#include "auth.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "ma/crypto.h"
+
+enum { WAYS = 8, SETS = MA_AUTH_CACHE_SLOTS / WAYS, LOCKS = 64 };
+
+struct entry {
+    uint8_t hash[MA_SHA256_LEN];
+    struct ma_auth_memo memo; /* spans point behind the struct */
+    uint8_t text[];
+};
+
+struct ma_auth_cache {
+    pthread_mutex_t lock[LOCKS];
+    struct entry *slot[SETS][WAYS];
+    uint8_t turn[SETS];
+};
+
+int ma_auth_cache_new(const struct ma_rand *r, struct ma_auth_cache **ret)
+{
+    (void)r;
+    struct ma_auth_cache *c = calloc(1, sizeof *c);
+    if (!c)
+        return MA_E_NOMEM;
+    for (size_t i = 0; i < LOCKS; i++)
+        (void)pthread_mutex_init(&c->lock[i], NULL);
+    *ret = c;
+    return MA_OK;
+}
+
+static void entry_free(struct entry *e)
+{
+    if (e)
+        ma_wipe(e, sizeof *e);
+    free(e);
+}
+
+void ma_auth_cache_free(struct ma_auth_cache *c)
+{
+    if (!c)
+        return;
+    for (size_t s = 0; s < SETS; s++)
+        for (size_t w = 0; w < WAYS; w++)
+            entry_free(c->slot[s][w]);
+    for (size_t i = 0; i < LOCKS; i++)
+        (void)pthread_mutex_destroy(&c->lock[i]);
+    free(c);
+}
+
+/* SHA-256 output is uniform: its first bytes choose the set. */
+static size_t set_of(const uint8_t hash[MA_SHA256_LEN])
+{
+    return ((size_t)hash[0] | (size_t)hash[1] << 8) % SETS;
+}
+
+static size_t find(const struct ma_auth_cache *c, size_t set, const uint8_t hash[MA_SHA256_LEN])
+{
+    for (size_t w = 0; w < WAYS; w++)
+        if (c->slot[set][w] && memcmp(c->slot[set][w]->hash, hash, MA_SHA256_LEN) == 0)
+            return w;
+    return WAYS;
+}
+
+bool ma_auth_cache_get(struct ma_auth_cache *c, const uint8_t hash[MA_SHA256_LEN], struct ma_arena *a,
+                       struct ma_auth_memo *ret)
+{
+    size_t set = set_of(hash);
+    pthread_mutex_t *lock = &c->lock[set % LOCKS];
+    (void)pthread_mutex_lock(lock);
+    size_t w = find(c, set, hash);
+    bool found = w < WAYS;
+    if (found) {
+        *ret = c->slot[set][w]->memo;
+        ret->who.user_id = ma_arena_dup(a, ret->who.user_id);
+        ret->who.client_id = ma_arena_dup(a, ret->who.client_id);
+    }
+    (void)pthread_mutex_unlock(lock);
+    return found && ret->who.user_id.p && ret->who.client_id.p;
+}
+
+static struct ma_span append(uint8_t *text, size_t *at, struct ma_span s)
+{
+    memcpy(text + *at, s.p, s.n);
+    text[*at + s.n] = '\0';
+    struct ma_span copy = {text + *at, s.n};
+    *at += s.n + 1;
+    return copy;
+}
+
+void ma_auth_cache_put(struct ma_auth_cache *c, const uint8_t hash[MA_SHA256_LEN], const struct ma_auth_memo *memo)
+{
+    size_t at = 0, n = memo->who.user_id.n + memo->who.client_id.n + 2;
+    struct entry *e = malloc(sizeof *e + n);
+    if (!e)
+        return; /* forgetting is always safe */
+    memcpy(e->hash, hash, MA_SHA256_LEN);
+    e->memo = *memo;
+    e->memo.who.user_id = append(e->text, &at, memo->who.user_id);
+    e->memo.who.client_id = append(e->text, &at, memo->who.client_id);
+    size_t set = set_of(hash);
+    pthread_mutex_t *lock = &c->lock[set % LOCKS];
+    (void)pthread_mutex_lock(lock);
+    size_t w = find(c, set, hash);
+    for (size_t i = 0; w == WAYS && i < WAYS; i++)
+        if (!c->slot[set][i])
+            w = i;
+    if (w == WAYS)
+        w = c->turn[set]++ % WAYS;
+    struct entry *old = c->slot[set][w];
+    c->slot[set][w] = e;
+    (void)pthread_mutex_unlock(lock);
+    entry_free(old);
+}
+
+void ma_auth_cache_drop(struct ma_auth_cache *c, const uint8_t hash[MA_SHA256_LEN])
+{
+    size_t set = set_of(hash);
+    pthread_mutex_t *lock = &c->lock[set % LOCKS];
+    (void)pthread_mutex_lock(lock);
+    size_t w = find(c, set, hash);
+    struct entry *old = w < WAYS ? c->slot[set][w] : NULL;
+    if (old)
+        c->slot[set][w] = NULL;
+    (void)pthread_mutex_unlock(lock);
+    entry_free(old);
+}

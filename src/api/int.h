@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the files of the API share: pipeline pieces and the operations of the route table.
+ */
+#ifndef MA_API_INT_H
+#define MA_API_INT_H
+
+#include "ma/api.h"
+#include "ma/policy.h"
+
+/* The first step of every request (and again after keys were fetched or the user was provisioned). */
+int ma_api_begin(struct ma_ctx *ctx);
+/* The policy question for this request. */
+struct ma_policy_in ma_policy_input(const struct ma_ctx *ctx, const struct ma_state_client *client);
+
+/* operations; *_prepare run inline, the others in their lane */
+int ma_op_get_factors(struct ma_ctx *ctx);
+int ma_op_list_methods_prepare(struct ma_ctx *ctx);
+int ma_op_list_methods(struct ma_ctx *ctx);
+int ma_op_get_method(struct ma_ctx *ctx);
+int ma_op_create_method_prepare(struct ma_ctx *ctx);
+int ma_op_create_method(struct ma_ctx *ctx);
+int ma_op_verify_method_prepare(struct ma_ctx *ctx);
+int ma_op_verify_method(struct ma_ctx *ctx);
+int ma_op_update_method_prepare(struct ma_ctx *ctx);
+int ma_op_update_method(struct ma_ctx *ctx);
+int ma_op_delete_method(struct ma_ctx *ctx);
+int ma_op_jwks(struct ma_ctx *ctx);
+int ma_op_explain_error(struct ma_ctx *ctx);
+int ma_op_health_live(struct ma_ctx *ctx);
+int ma_op_health_ready(struct ma_ctx *ctx);
+
+#endif

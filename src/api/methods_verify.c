@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * POST /authentication-methods/{id}/verify: confirms an enrolment.
+ */
+#include "int.h"
+#include "ma/codec.h"
+#include "method_json.h"
+
+enum { SESSION_MAX = 512, CODE_MAX = 64 };
+
+struct body {
+    struct ma_span auth_session, otp_code, new_password;
+    struct ma_span ignored;
+};
+
+static bool has_no_control(struct ma_span s)
+{
+    return !ma_utf8_has_control(s);
+}
+
+/* id, type and location travel along from clients that send their whole option object. */
+#define F_COMMON                                                                                                       \
+    {.name = "auth_session",                                                                                           \
+     .type = MA_F_STR,                                                                                                 \
+     .flags = MA_REQ,                                                                                                  \
+     .off = offsetof(struct body, auth_session),                                                                       \
+     .max = SESSION_MAX},                                                                                              \
+        {.name = "id", .type = MA_F_RAW, .off = offsetof(struct body, ignored)},                                       \
+        {.name = "type", .type = MA_F_RAW, .off = offsetof(struct body, ignored)},                                     \
+    {                                                                                                                  \
+        .name = "location", .type = MA_F_RAW, .off = offsetof(struct body, ignored)                                    \
+    }
+
+static const struct ma_jfield f_code[] = {
+    F_COMMON,
+    {.name = "otp_code", .type = MA_F_STR, .flags = MA_REQ, .off = offsetof(struct body, otp_code), .max = CODE_MAX}};
+static const struct ma_shape code_shape = MA_SHAPE(struct body, f_code);
+static const struct ma_jfield f_session[] = {F_COMMON};
+static const struct ma_shape session_shape = MA_SHAPE(struct body, f_session);
+static const struct ma_jfield f_password[] = {F_COMMON,
+                                              {.name = "new_password",
+                                               .type = MA_F_STR,
+                                               .flags = MA_REQ,
+                                               .off = offsetof(struct body, new_password),
+                                               .min = 1,
+                                               .max = MA_PASSWORD_MAX_UNITS,
+                                               .check = has_no_control,
+                                               .check_text = "must NOT have control characters"}};
+static const struct ma_shape password_shape = MA_SHAPE(struct body, f_password);
+
+static enum ma_factor type_of(struct ma_span id)
+{
+    const uint8_t *bar = memchr(id.p, '|', id.n);
+    return bar ? ma_factor_parse(ma_span_of(id.p, (size_t)(bar - id.p))) : MA_FACTOR__COUNT;
+}
+
+static int reply(struct ma_ctx *ctx, const struct ma_method_view *v)
+{
+    struct ma_jw w;
+    ma_reply_json(ctx, 201, &w);
+    ma_method_location(ctx, v->id);
+    ma_write_method(&w, v);
+    return ma_reply_end(ctx);
+}
+
+/* --- password: hashing lane, then the writer --- */
+
+static int change_password(struct ma_ctx *ctx)
+{
+    struct ma_method_view v;
+    ma_audit_on_failure(ctx, "verify", ma_factor_name(MA_FACTOR_PASSWORD), ctx->req.params[0]);
+    int r = ma_password_change(ctx, ctx->scratch, &v);
+    return r == MA_OK ? reply(ctx, &v) : r;
+}
+
+static int hash_password(struct ma_ctx *ctx)
+{
+    const struct body *b = ctx->scratch;
+    struct ma_new_password *np = ma_arena_zalloc(ctx->arena, sizeof *np);
+    if (!np)
+        return MA_E_NOMEM;
+    int r = ma_password_prepare(ctx, b->auth_session, b->new_password, np);
+    if (r < 0)
+        return r;
+    ctx->scratch = np;
+    return ma_next(ctx, MA_LANE_WRITE, change_password);
+}
+
+/* "password|new", or the permanent id that the enrolment will have. */
+static bool names_password(struct ma_ctx *ctx, struct ma_span id)
+{
+    if (ma_span_eq_str(id, "password|new"))
+        return true;
+    const size_t prefix = sizeof "password|" - 1;
+    char own[MA_B64URL_LEN(1024) + 1];
+    if (ctx->who.user_id.n > 1024)
+        return false;
+    ma_b64url_encode(ctx->who.user_id, own);
+    return id.n > prefix && ma_span_eq_str(ma_span_of(id.p + prefix, id.n - prefix), own);
+}
+
+static int not_found(struct ma_ctx *ctx)
+{
+    return ma_problem(ctx, MA_P_NO_RESOURCE, "The authentication method does not exist.");
+}
+
+/* --- dispatch by the id's type --- */
+
+int ma_op_verify_method_prepare(struct ma_ctx *ctx)
+{
+    struct ma_span id = ctx->req.params[0];
+    struct body *b = ma_arena_zalloc(ctx->arena, sizeof *b);
+    if (!b)
+        return MA_E_NOMEM;
+    ctx->scratch = b;
+    switch (type_of(id)) {
+    case MA_FACTOR_TOTP:
+    case MA_FACTOR_EMAIL:
+    case MA_FACTOR_PHONE:
+        return ma_body(ctx, &code_shape, b);
+    case MA_FACTOR_RECOVERY:
+        return ma_body(ctx, &session_shape, b);
+    case MA_FACTOR_PASSWORD: {
+        int r = ma_body(ctx, &password_shape, b);
+        if (r < 0)
+            return r;
+        return names_password(ctx, id) ? ma_next(ctx, MA_LANE_CPU, hash_password) : not_found(ctx);
+    }
+    case MA_FACTOR_PASSKEY:
+    case MA_FACTOR_WEBAUTHN_PLATFORM:
+    case MA_FACTOR_WEBAUTHN_ROAMING:
+    case MA_FACTOR_PUSH:
+    case MA_FACTOR__COUNT:
+        break;
+    }
+    /* Nothing of such a type can belong to anybody; a body that is no JSON is still said to be none. */
+    int r = ma_body(ctx, &(const struct ma_shape){sizeof(struct body), NULL, 0, true}, b);
+    return r < 0 ? r : not_found(ctx);
+}
+
+int ma_op_verify_method(struct ma_ctx *ctx)
+{
+    const struct body *b = ctx->scratch;
+    struct ma_method_view v;
+    struct ma_span id = ctx->req.params[0];
+    ma_audit_on_failure(ctx, "verify", ma_factor_name(type_of(id)), id);
+    int r = ma_confirm(ctx, id, b->auth_session, b->otp_code, &v);
+    return r == MA_OK ? reply(ctx, &v) : r;
+}

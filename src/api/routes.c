@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The route table. Method, path, scopes, lane, limits and handlers of every operation stand here and
+ * nowhere else: 405, OPTIONS, HEAD, documentation and the contract test are derived.
+ */
+#include "int.h"
+
+#include <stdio.h>
+
+#define METHODS "/me/v1/authentication-methods"
+enum { SMALL = 4096 };
+
+static const struct ma_route routes[] = {
+    {MA_GET, "/me/v1/factors", "getFactors", MA_SC_READ_FACTORS, MA_LANE_READ, 0, MA_RATE_READ, NULL,
+     ma_op_get_factors},
+    {MA_GET, METHODS, "getAuthenticationMethods", MA_SC_READ_METHODS, MA_LANE_READ, 0, MA_RATE_READ,
+     ma_op_list_methods_prepare, ma_op_list_methods},
+    {MA_POST, METHODS, "createAuthenticationMethod", MA_SC_CREATE_METHODS, MA_LANE_WRITE, SMALL, MA_RATE_WRITE,
+     ma_op_create_method_prepare, ma_op_create_method},
+    {MA_GET, METHODS "/{id}", "getAuthenticationMethod", MA_SC_READ_METHODS, MA_LANE_READ, 0, MA_RATE_READ, NULL,
+     ma_op_get_method},
+    {MA_PATCH, METHODS "/{id}", "updateAuthenticationMethod", MA_SC_UPDATE_METHODS, MA_LANE_WRITE, SMALL, MA_RATE_WRITE,
+     ma_op_update_method_prepare, ma_op_update_method},
+    {MA_DELETE, METHODS "/{id}", "deleteAuthenticationMethod", MA_SC_DELETE_METHODS, MA_LANE_WRITE, 0, MA_RATE_WRITE,
+     NULL, ma_op_delete_method},
+    {MA_POST, METHODS "/{id}/verify", "confirmAuthenticationMethod", MA_SC_CREATE_METHODS, MA_LANE_WRITE, SMALL * 4,
+     MA_RATE_WRITE, ma_op_verify_method_prepare, ma_op_verify_method},
+    {MA_GET, "/.well-known/jwks.json", "getJwks", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_jwks},
+    {MA_GET, "/api-errors/{code}", "explainError", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_explain_error},
+};
+
+/* The listener of metrics_listen: no users there, nothing to authenticate. */
+static const struct ma_route health_routes[] = {
+    {MA_GET, "/health/live", "healthLive", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_health_live},
+    {MA_GET, "/health/ready", "healthReady", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_health_ready},
+};
+
+const struct ma_route *ma_api_routes(size_t *ret_n)
+{
+    *ret_n = MA_COUNT(routes);
+    return routes;
+}
+
+const struct ma_route *ma_api_health_routes(size_t *ret_n)
+{
+    *ret_n = MA_COUNT(health_routes);
+    return health_routes;
+}
+
+static const char *const verbs[] = {"GET", "POST", "PATCH", "DELETE"};
+static const char *const lanes[] = {"read", "write", "cpu", "net"};
+
+static void scopes_text(ma_scopes scopes, struct ma_buf *b)
+{
+    if (scopes == MA_PUBLIC)
+        ma_buf_str(b, "public");
+    for (ma_scopes rest = scopes & ~MA_PUBLIC; rest; rest &= rest - 1) {
+        if (rest != (scopes & ~MA_PUBLIC))
+            ma_buf_byte(b, ',');
+        ma_buf_str(b, ma_scope_name(rest & (~rest + 1)));
+    }
+}
+
+static const char *list(struct ma_arena *a, const char *before, const char *sep, const char *after)
+{
+    struct ma_buf b;
+    ma_buf_init_arena(&b, a, 2048, 65536);
+    for (size_t i = 0; i < MA_COUNT(routes); i++) {
+        const struct ma_route *r = &routes[i];
+        ma_buf_printf(&b, "%s%s %s%s%s%s", before, verbs[r->verb], r->path, sep, r->op, sep);
+        scopes_text(r->scopes, &b);
+        ma_buf_printf(&b, "%s%s%s%u%s\n", sep, lanes[r->lane], sep, r->body_max, after);
+    }
+    ma_buf_byte(&b, 0);
+    return ma_buf_err(&b) < 0 ? NULL : (const char *)b.p;
+}
+
+const char *ma_api_routes_text(struct ma_arena *a)
+{
+    return list(a, "", " ", "");
+}
+
+const char *ma_api_routes_markdown(struct ma_arena *a)
+{
+    return list(a, "| `", "` | `", "` |");
+}
