@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The wiring of one daemon: everything the request path reaches, built once, torn down in order.
+ */
+#ifndef MA_APP_H
+#define MA_APP_H
+
+#include "ma/clock.h"
+#include "ma/ctx.h"
+#include "ma/jose.h"
+#include "ma/limit.h"
+#include "ma/outbox.h"
+#include "ma/vault.h"
+
+struct ma_lanes;
+struct ma_auth_cache;
+struct ma_list_cache;
+struct ma_http_server;
+struct ma_app_shared;
+struct ma_admin;
+
+/* A reference-counted configuration snapshot. */
+struct ma_conf_ref;
+/* Takes conf; NULL when out of memory (conf is freed then). */
+struct ma_conf_ref *ma_conf_ref_new(struct ma_conf *conf);
+const struct ma_conf *ma_conf_ref_get(const struct ma_conf_ref *r);
+void ma_conf_unref(struct ma_conf_ref *r);
+
+struct ma_app {
+    const struct ma_clock *clock;
+    const struct ma_rand *rand;
+    struct ma_log *log;
+    struct ma_vault *vault;
+    struct ma_jose *jose;
+    struct ma_limits *limits;
+    struct ma_auth_cache *auth_cache;
+    struct ma_list_cache *list_cache;
+    struct ma_templates *templates;
+    struct ma_courier *courier;
+    struct ma_lanes *lanes;
+    struct ma_admin *admin;
+    struct ma_http_server *http, *health;
+    struct ma_db *writer;         /* the WRITE lane's */
+    struct ma_app_shared *shared; /* snapshots under a lock */
+};
+
+/* Builds and starts everything. `why` is one line for the operator. MA_E_BUSY when another daemon holds
+ * the database or the admin socket. Owned (ma_app_stop). */
+MA_MUST_USE int ma_app_start(struct ma_conf *conf, const struct ma_clock *clock, struct ma_log *log,
+                             struct ma_app **ret, char why[512]);
+/* Drains, stops and frees everything. */
+void ma_app_stop(struct ma_app *app);
+/* SIGHUP: reads the configuration and key files again. Keeps the old ones when the new are wrong. */
+void ma_app_reload(struct ma_app *app);
+/* The address the API listens on, for the ready line. Borrowed. */
+const char *ma_app_address(const struct ma_app *app);
+
+/* The current snapshots, with a reference for the caller. Thread-safe. */
+struct ma_conf_ref *ma_app_conf(const struct ma_app *app);
+struct ma_state *ma_app_state(const struct ma_app *app);
+/* Loads the state snapshot again after a change (any thread; opens no transaction). */
+MA_MUST_USE int ma_app_state_reload(struct ma_app *app, struct ma_db *db);
+
+/* Generation of what is remembered about a user; remembered facts carry the value they were read under. */
+uint64_t ma_app_user_generation(const struct ma_app *app, struct ma_span user_id);
+void ma_app_user_changed(const struct ma_app *app, struct ma_span user_id);
+/* True once stopping began: new work is refused. */
+bool ma_app_stopping(const struct ma_app *app);
+/* Health: NULL when ready, else what is wrong (static). Uses the given reader. */
+const char *ma_app_not_ready(const struct ma_app *app, struct ma_db *reader);
+
+#endif

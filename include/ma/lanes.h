@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The threads behind the HTTP front end: one group-committing writer, a hashing lane and a network
+ * lane, each with a bounded queue.
+ */
+#ifndef MA_LANES_H
+#define MA_LANES_H
+
+#include "ma/ctx.h"
+
+struct ma_lanes;
+struct ma_httpc;
+
+struct ma_lanes_env {
+    const struct ma_app *app;
+    const char *database;
+    struct ma_db *writer; /* borrowed */
+    struct ma_log *log;
+    int64_t queue;       /* entries per lane */
+    int64_t write_batch; /* requests per commit */
+    /* Called on a lane thread when a request's step is done (answered or to go on elsewhere). */
+    void (*finished)(struct ma_ctx *);
+    /* The step failed and its changes were rolled back: may leave a row about it. Writer thread, in the transaction. */
+    void (*rolled_back)(struct ma_ctx *);
+    /* Every HOUSEKEEPING_MS, in a transaction of its own. */
+    int (*housekeeping)(const struct ma_app *, struct ma_db *);
+    /* After each commit, on the writer thread. */
+    void (*committed)(const struct ma_app *, struct ma_ctx *);
+};
+MA_MUST_USE int ma_lanes_start(const struct ma_lanes_env *env, struct ma_lanes **ret, char why[256]);
+/* Finishes everything queued, then joins the threads. */
+void ma_lanes_stop(struct ma_lanes *l);
+
+/* Reserves a place in the lane's queue for this context, or false when it is full. */
+bool ma_lane_reserve(struct ma_lanes *l, enum ma_lane lane);
+/* Publishes a context for which a place was reserved; it is the lane's from now on. */
+void ma_lane_push(struct ma_lanes *l, enum ma_lane lane, struct ma_ctx *ctx);
+/* Runs fn in the writer's next transaction (in a savepoint of its own) and waits for the commit; any
+ * thread but the writer's. MA_OK only when committed. */
+MA_MUST_USE int ma_lanes_write(struct ma_lanes *l, int (*fn)(struct ma_db *, void *), void *arg);
+/* Queue depths, for health. */
+size_t ma_lane_depth(const struct ma_lanes *l, enum ma_lane lane);
+/* The HTTP client of the calling NET thread; NULL elsewhere. */
+struct ma_httpc *ma_lane_httpc(void);
+/* How many commits and requests the writer has done, for the benchmark's report. */
+void ma_lanes_counters(const struct ma_lanes *l, uint64_t *commits, uint64_t *requests);
+
+#endif

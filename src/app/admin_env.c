@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the admin socket may do with the running daemon.
+ */
+#include "int.h"
+
+#include "ma/admin.h"
+#include "ma/api.h"
+#include "ma/jsonw.h"
+#include "ma/lanes.h"
+
+static int admin_write(void *arg, int (*fn)(struct ma_db *, void *), void *fn_arg)
+{
+    struct ma_app *app = arg;
+    return ma_lanes_write(app->lanes, fn, fn_arg);
+}
+
+static int admin_read(void *arg, int (*fn)(struct ma_db *, void *), void *fn_arg)
+{
+    struct ma_app *app = arg;
+    struct ma_db *db = NULL;
+    char why[256];
+    struct ma_conf_ref *ref = ma_app_conf(app);
+    int r = ma_db_open(ma_conf_ref_get(ref)->database, MA_DB_READER, app->log, &db, why);
+    ma_conf_unref(ref);
+    if (r == MA_OK)
+        r = fn(db, fn_arg);
+    ma_db_close(db);
+    return r;
+}
+
+static int reload_state(struct ma_db *db, void *arg)
+{
+    return ma_app_state_reload(arg, db);
+}
+
+static void admin_changed(void *arg)
+{
+    struct ma_app *app = arg;
+    int r = admin_read(app, reload_state, app);
+    if (r < 0)
+        ma_log(app->log, MA_LOG_ERROR, "state.reload_failed", MA_KV_S("error", ma_err_text(r)));
+    ma_courier_wake(app->courier);
+}
+
+struct health {
+    struct ma_app *app;
+    struct ma_buf *out;
+};
+
+static int write_health(struct ma_db *db, void *arg)
+{
+    struct health *h = arg;
+    uint64_t commits = 0, requests = 0;
+    const char *fault = ma_app_not_ready(h->app, db);
+    ma_lanes_counters(h->app->lanes, &commits, &requests);
+    struct ma_jw w;
+    ma_jw_init(&w, h->out);
+    ma_jw_obj(&w);
+    ma_jw_kcstr(&w, "status", fault ? "unavailable" : "ok");
+    if (fault)
+        ma_jw_kcstr(&w, "reason", fault);
+    ma_jw_kint(&w, "commits", (int64_t)commits);
+    ma_jw_kint(&w, "committed_requests", (int64_t)requests);
+    ma_jw_key(&w, "queued");
+    ma_jw_obj(&w);
+    ma_jw_kint(&w, "write", (int64_t)ma_lane_depth(h->app->lanes, MA_LANE_WRITE));
+    ma_jw_kint(&w, "cpu", (int64_t)ma_lane_depth(h->app->lanes, MA_LANE_CPU));
+    ma_jw_kint(&w, "net", (int64_t)ma_lane_depth(h->app->lanes, MA_LANE_NET));
+    ma_jw_obj_end(&w);
+    ma_jw_obj_end(&w);
+    return fault ? MA_E_BUSY : ma_buf_err(h->out);
+}
+
+static int admin_health(void *arg, struct ma_buf *out)
+{
+    struct health h = {arg, out};
+    return admin_read(arg, write_health, &h);
+}
+
+int ma_app_start_admin(struct ma_app *app, char why[256])
+{
+    struct ma_conf_ref *ref = ma_app_conf(app);
+    struct ma_admin_env env = {
+        .conf = ma_conf_ref_get(ref),
+        .arg = app,
+        .write = admin_write,
+        .read = admin_read,
+        .state_changed = admin_changed,
+        .health = admin_health,
+        .routes = ma_api_routes_text,
+        .jose = app->jose,
+        .vault = app->vault,
+        .clock = app->clock,
+        .rand = app->rand,
+        .log = app->log,
+    };
+    int r = ma_admin_start(&env, &app->admin, why);
+    ma_conf_unref(ref);
+    return r;
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Builds the daemon from its configuration, part by part, and takes it down in the opposite order.
+ */
+#include "int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "ma/admin.h"
+#include "ma/api.h"
+#include "ma/auth.h"
+#include "ma/http.h"
+#include "ma/lanes.h"
+#include "ma/methods.h"
+
+enum { EXPIRE_BATCH = 500, EXPIRE_GRACE_MS = 3600000 };
+
+/* --- what lanes call back --- */
+
+static void finished(struct ma_ctx *ctx)
+{
+    if (ctx->step && ctx->step_lane != MA_LANE_READ) {
+        if (ma_lane_reserve(ctx->app->lanes, ctx->step_lane)) {
+            ma_lane_push(ctx->app->lanes, ctx->step_lane, ctx);
+            return;
+        }
+        ctx->step = NULL;
+        (void)ma_problem_retry(ctx, MA_P_UNAVAILABLE, "The server is busy.", 1);
+    }
+    ma_http_resume(ctx);
+}
+
+static void committed(const struct ma_app *app, struct ma_ctx *ctx)
+{
+    if (ctx->user_changed)
+        ma_app_user_changed(app, ctx->who.user_id);
+    if (ctx->wake_courier)
+        ma_courier_wake(app->courier);
+    ctx->user_changed = ctx->wake_courier = ctx->keep = false;
+}
+
+/* Lapsed enrolments stay for a while, so that a late confirmation hears "expired" and not "unknown". */
+static int housekeeping(const struct ma_app *app, struct ma_db *db)
+{
+    int n = ma_expire_pending(db, app->clock->wall_ms(app->clock) - EXPIRE_GRACE_MS, EXPIRE_BATCH);
+    return n < 0 ? n : MA_OK;
+}
+
+/* --- state --- */
+
+void ma_app_audiences(const struct ma_conf *conf, struct ma_arena *a, struct ma_span **ret, size_t *ret_n)
+{
+    size_t n = conf->custom_domains.n + 1;
+    *ret_n = 0;
+    *ret = ma_arena_calloc(a, n, sizeof **ret);
+    for (size_t i = 0; *ret && i < n; i++) {
+        const char *origin = i ? conf->custom_domains.v[i - 1] : conf->base_url;
+        (*ret)[i] = ma_span_str(ma_arena_printf(a, "%s/me/", origin));
+        if ((*ret)[i].p)
+            *ret_n = i + 1;
+    }
+}
+
+/* "login.example.com" of "https://login.example.com": the tenant's name until the state document gives one. */
+static const char *host_of(const char *origin)
+{
+    const char *sep = strstr(origin, "://");
+    return sep ? sep + 3 : origin;
+}
+
+int ma_app_state_reload(struct ma_app *app, struct ma_db *db)
+{
+    char why[256] = "";
+    struct ma_state *fresh = NULL;
+    MA_CLEANUP(ma_arena_free_p) struct ma_arena *a = ma_arena_new(4096, MA_ARENA_MAX);
+    if (!a)
+        return MA_E_NOMEM;
+    struct ma_conf_ref *ref = ma_app_conf(app);
+    const struct ma_conf *conf = ma_conf_ref_get(ref);
+    struct ma_span *audiences = NULL;
+    size_t n = 0;
+    ma_app_audiences(conf, a, &audiences, &n);
+    int r = ma_state_load(db, audiences, n, host_of(conf->base_url), &fresh, why);
+    ma_conf_unref(ref);
+    if (r < 0) {
+        ma_log(app->log, MA_LOG_ERROR, "state.load_failed", MA_KV_S("why", why), MA_KV_S("error", ma_err_text(r)));
+        return r;
+    }
+    ma_shared_set_state(app->shared, fresh);
+    return MA_OK;
+}
+
+const char *ma_app_not_ready(const struct ma_app *app, struct ma_db *reader)
+{
+    MA_CLEANUP(ma_arena_free_p) struct ma_arena *a = ma_arena_new(4096, MA_ARENA_MAX);
+    struct ma_object o;
+    if (ma_app_stopping(app))
+        return "stopping";
+    if (!a)
+        return "out of memory";
+    int r = ma_object_get(reader, a, MA_LIT("api"), MA_LIT(""), &o);
+    if (r < 0 && r != MA_E_NOTFOUND)
+        return "the database cannot be read";
+    struct ma_conf_ref *ref = ma_app_conf(app);
+    bool full = ma_lane_depth(app->lanes, MA_LANE_WRITE) >= (size_t)ma_conf_ref_get(ref)->limits.queue;
+    ma_conf_unref(ref);
+    return full ? "the write queue is full" : NULL;
+}
+
+/* --- start --- */
+
+static int open_storage(struct ma_app *app, const struct ma_conf *conf, char why[256])
+{
+    int r = ma_vault_open(conf->key_directory, app->rand, &app->vault, why);
+    if (r == MA_OK)
+        r = ma_db_open(conf->database, MA_DB_WRITER, app->log, &app->writer, why);
+    if (r == MA_OK)
+        r = ma_migrate(app->writer, app->clock->wall_ms(app->clock), why);
+    if (r == MA_OK)
+        r = ma_jose_open(conf, app->clock, app->rand, app->log, &app->jose, why);
+    if (r == MA_OK)
+        r = ma_templates_load(conf->delivery.templates, &app->templates, why);
+    if (r == MA_OK)
+        r = ma_app_state_reload(app, app->writer);
+    return r;
+}
+
+static int start_lanes(struct ma_app *app, const struct ma_conf *conf, char why[256])
+{
+    struct ma_lanes_env env = {
+        .app = app,
+        .database = conf->database,
+        .writer = app->writer,
+        .log = app->log,
+        .queue = conf->limits.queue,
+        .write_batch = conf->limits.write_batch,
+        .finished = finished,
+        .rolled_back = ma_audit_failure,
+        .housekeeping = housekeeping,
+        .committed = committed,
+    };
+    int r = ma_limits_new(app->rand, &app->limits);
+    if (r == MA_OK)
+        r = ma_auth_cache_new(app->rand, &app->auth_cache);
+    if (r == MA_OK)
+        r = ma_list_cache_new(&app->list_cache);
+    return r == MA_OK ? ma_lanes_start(&env, &app->lanes, why) : r;
+}
+
+static int write_through(void *arg, int (*fn)(struct ma_db *, void *), void *fn_arg)
+{
+    return ma_lanes_write(arg, fn, fn_arg);
+}
+
+static int start_courier(struct ma_app *app, const struct ma_conf *conf, char why[256])
+{
+    struct ma_courier_env env = {
+        .database = conf->database,
+        .clock = app->clock,
+        .log = app->log,
+        .vault = app->vault,
+        .write = write_through,
+        .write_arg = app->lanes,
+    };
+    return ma_courier_start(&env, conf, &app->courier, why);
+}
+
+static int start_listeners(struct ma_app *app, const struct ma_conf *conf, char why[256])
+{
+    struct ma_http_env env = {.app = app, .listen = conf->listen, .threads = conf->http_threads};
+    env.routes = ma_api_routes(&env.n_routes);
+    int r = ma_http_start(&env, &app->http, why);
+    if (r == MA_OK && conf->metrics_listen[0]) {
+        struct ma_http_env health = {.app = app, .listen = conf->metrics_listen, .threads = 1};
+        health.routes = ma_api_health_routes(&health.n_routes);
+        r = ma_http_start(&health, &app->health, why);
+    }
+    return r;
+}
+
+static int start_parts(struct ma_app *app, const struct ma_conf *conf, char why[256])
+{
+    int r = open_storage(app, conf, why);
+    if (r == MA_OK)
+        r = start_lanes(app, conf, why);
+    if (r == MA_OK)
+        r = start_courier(app, conf, why);
+    if (r == MA_OK)
+        r = ma_jose_start(app->jose);
+    if (r == MA_OK)
+        r = ma_app_start_admin(app, why);
+    if (r == MA_OK)
+        r = start_listeners(app, conf, why);
+    return r;
+}
+
+int ma_app_start(struct ma_conf *conf, const struct ma_clock *clock, struct ma_log *log, struct ma_app **ret,
+                 char why[512])
+{
+    char part[256] = "";
+    struct ma_app *app = calloc(1, sizeof *app);
+    if (!app) {
+        ma_conf_free(conf);
+        return MA_E_NOMEM;
+    }
+    app->clock = clock;
+    app->rand = ma_rand_system();
+    app->log = log;
+    app->shared = ma_shared_new(conf);
+    int r = app->shared ? start_parts(app, conf, part) : MA_E_NOMEM;
+    if (r < 0) {
+        (void)snprintf(why, 512, "%s", part[0] ? part : ma_err_text(r));
+        ma_app_stop(app);
+        return r;
+    }
+    *ret = app;
+    return MA_OK;
+}
+
+const char *ma_app_address(const struct ma_app *app)
+{
+    return ma_http_address(app->http);
+}
+
+/* --- stop --- */
+
+static void drain(struct ma_app *app)
+{
+    struct ma_conf_ref *ref = ma_app_conf(app);
+    int64_t ms = ma_conf_ref_get(ref)->limits.drain_timeout * 1000;
+    ma_conf_unref(ref);
+    ma_shared_set_stopping(app->shared);
+    if (app->http) {
+        ma_http_quiesce(app->http);
+        ma_http_drain(app->http, ms);
+    }
+}
+
+void ma_app_stop(struct ma_app *app)
+{
+    if (!app)
+        return;
+    if (app->shared)
+        drain(app);
+    ma_admin_stop(app->admin);
+    if (app->courier)
+        ma_courier_stop(app->courier);
+    if (app->jose)
+        ma_jose_stop(app->jose);
+    /* Every suspended request is finished by its lane before the HTTP threads end. */
+    ma_lanes_stop(app->lanes);
+    ma_http_stop(app->http);
+    ma_http_stop(app->health);
+    ma_auth_cache_free(app->auth_cache);
+    ma_list_cache_free(app->list_cache);
+    ma_limits_free(app->limits);
+    ma_templates_free(app->templates);
+    if (app->jose)
+        ma_jose_close(app->jose);
+    ma_shared_free(app->shared);
+    /* The writer last: its close checkpoints the log. */
+    ma_db_close(app->writer);
+    ma_vault_close(app->vault);
+    free(app);
+}

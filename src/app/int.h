@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Private to the wiring: shared snapshots and the service manager's protocol.
+ */
+#ifndef MA_APP_INT_H
+#define MA_APP_INT_H
+
+#include "ma/app.h"
+
+/* Takes conf, also on failure. Owned (ma_shared_free). */
+struct ma_app_shared *ma_shared_new(struct ma_conf *conf);
+void ma_shared_free(struct ma_app_shared *s);
+/* Take the reference. */
+void ma_shared_set_conf(struct ma_app_shared *s, struct ma_conf_ref *fresh);
+void ma_shared_set_state(struct ma_app_shared *s, struct ma_state *fresh);
+void ma_shared_set_stopping(struct ma_app_shared *s);
+
+/* Administration callbacks (src/app/admin_env.c). */
+MA_MUST_USE int ma_app_start_admin(struct ma_app *app, char why[256]);
+/* Reload (src/app/reload.c). */
+void ma_app_audiences(const struct ma_conf *conf, struct ma_arena *a, struct ma_span **ret, size_t *ret_n);
+
+#endif

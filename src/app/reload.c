@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * SIGHUP: the configuration and key files are read again; what is wrong leaves the old in place.
+ */
+#include "int.h"
+
+#include "ma/admin.h"
+#include "ma/http.h"
+#include "ma/lanes.h"
+
+struct swap {
+    struct ma_app *app;
+    struct ma_templates *fresh;
+};
+
+/* On the writer's thread, the only one that renders messages. */
+static int swap_templates(struct ma_db *db, void *arg)
+{
+    (void)db;
+    struct swap *s = arg;
+    struct ma_templates *old = s->app->templates;
+    s->app->templates = s->fresh;
+    s->fresh = old;
+    return MA_OK;
+}
+
+static void reload_templates(struct ma_app *app, const struct ma_conf *conf)
+{
+    char why[256] = "";
+    struct swap s = {app, NULL};
+    if (ma_templates_load(conf->delivery.templates, &s.fresh, why) < 0) {
+        ma_log(app->log, MA_LOG_ERROR, "reload.templates_kept", MA_KV_S("why", why));
+        return;
+    }
+    if (ma_lanes_write(app->lanes, swap_templates, &s) < 0)
+        ma_log(app->log, MA_LOG_ERROR, "reload.templates_kept", MA_KV_S("why", "the writer is busy"));
+    ma_templates_free(s.fresh);
+}
+
+static int state_again(struct ma_app *app, const char *database)
+{
+    struct ma_db *db = NULL;
+    char why[256];
+    int r = ma_db_open(database, MA_DB_READER, app->log, &db, why);
+    if (r == MA_OK)
+        r = ma_app_state_reload(app, db);
+    ma_db_close(db);
+    return r;
+}
+
+static void warn_restart(struct ma_app *app, const struct ma_conf *fresh)
+{
+    char keys[256] = "";
+    struct ma_conf_ref *ref = ma_app_conf(app);
+    ma_conf_needs_restart(ma_conf_ref_get(ref), fresh, keys);
+    ma_conf_unref(ref);
+    if (keys[0])
+        ma_log(app->log, MA_LOG_WARN, "reload.needs_restart", MA_KV_S("keys", keys));
+}
+
+void ma_app_reload(struct ma_app *app)
+{
+    char why[512] = "";
+    struct ma_conf *conf = NULL;
+    struct ma_conf_ref *now = ma_app_conf(app);
+    int r = ma_conf_load(ma_conf_ref_get(now)->path, &conf, why);
+    ma_conf_unref(now);
+    if (r < 0) {
+        ma_log(app->log, MA_LOG_ERROR, "reload.refused", MA_KV_S("why", why));
+        return;
+    }
+    struct ma_conf_ref *fresh = ma_conf_ref_new(conf);
+    if (!fresh)
+        return;
+    warn_restart(app, conf);
+    if (ma_jose_reload(app->jose, conf, why) < 0)
+        ma_log(app->log, MA_LOG_ERROR, "reload.issuers_kept", MA_KV_S("why", why));
+    reload_templates(app, conf);
+    ma_courier_reload(app->courier, conf);
+    ma_admin_reload(app->admin, conf);
+    ma_http_reload(app->http, conf);
+    char database[4096];
+    size_t n = strlen(conf->database);
+    bool fits = n < sizeof database;
+    if (fits)
+        memcpy(database, conf->database, n + 1);
+    ma_shared_set_conf(app->shared, fresh);
+    if (!fits || state_again(app, database) < 0)
+        ma_log(app->log, MA_LOG_ERROR, "reload.state_kept");
+    ma_log(app->log, MA_LOG_INFO, "reloaded");
+}

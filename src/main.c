@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The daemon's command line, signals and lifecycle.
+ */
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ma/app.h"
+#include "ma/crypto.h"
+#include "ma/httpc.h"
+#include "ma/sdnotify.h"
+#include "ma/version.h"
+
+enum { EXIT_BAD_CONFIG = 78, EXIT_USAGE = 64 }; /* sysexits.h EX_CONFIG, EX_USAGE */
+
+struct options {
+    const char *config;
+    const char *test_clock;
+    bool check, allow_root;
+};
+
+static const char usage[] = "usage: myaccountd --config FILE [--check] [--allow-root] [--version] [--help]\n"
+                            "  --config FILE  the configuration file\n"
+                            "  --check        validate the configuration and exit: 0 good, 78 bad\n"
+                            "  --allow-root   run although started as root\n";
+
+/* Returns -1 to go on, or an exit status. */
+static int parse_options(int argc, char **argv, struct options *o)
+{
+    static const struct option longs[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"check", no_argument, NULL, 'k'},
+        {"allow-root", no_argument, NULL, 'r'},
+        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
+#ifdef MA_TEST_HOOKS
+        {"test-clock", required_argument, NULL, 't'},
+#endif
+        {NULL, 0, NULL, 0},
+    };
+    for (int c; (c = getopt_long(argc, argv, "c:", longs, NULL)) != -1;) {
+        switch (c) {
+        case 'c':
+            o->config = optarg;
+            break;
+        case 'k':
+            o->check = true;
+            break;
+        case 'r':
+            o->allow_root = true;
+            break;
+        case 't':
+            o->test_clock = optarg;
+            break;
+        case 'v':
+            (void)puts("myaccountd " MA_VERSION);
+            return 0;
+        case 'h':
+            (void)fputs(usage, stdout);
+            return 0;
+        default:
+            (void)fputs(usage, stderr);
+            return EXIT_USAGE;
+        }
+    }
+    if (o->config && optind == argc)
+        return -1;
+    (void)fputs(usage, stderr);
+    return EXIT_USAGE;
+}
+
+static enum ma_log_level level_of(const char *name)
+{
+    if (strcmp(name, "error") == 0)
+        return MA_LOG_ERROR;
+    if (strcmp(name, "warn") == 0)
+        return MA_LOG_WARN;
+    return strcmp(name, "debug") == 0 ? MA_LOG_DEBUG : MA_LOG_INFO;
+}
+
+/* Seeds, codes and tokens pass through memory: no core dump, no tracing by others. Test builds stay traceable for
+ * the leak checker. */
+static void harden(void)
+{
+    const struct rlimit none = {0, 0};
+    (void)setrlimit(RLIMIT_CORE, &none);
+#ifndef MA_TEST_HOOKS
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#endif
+    (void)umask(0077);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+static sigset_t block_signals(void)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGHUP);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    return set;
+}
+
+static void serve(struct ma_app *app, struct ma_log *log, const sigset_t *signals)
+{
+    ma_log(log, MA_LOG_INFO, "ready", MA_KV_S("address", ma_app_address(app)), MA_KV_S("version", MA_VERSION));
+    ma_sd_notify("READY=1");
+    for (;;) {
+        int sig = 0;
+        if (sigwait(signals, &sig) != 0)
+            continue;
+        if (sig != SIGHUP)
+            break;
+        ma_sd_notify("RELOADING=1");
+        ma_app_reload(app);
+        ma_sd_notify("READY=1");
+    }
+    ma_sd_notify("STOPPING=1");
+    ma_log(log, MA_LOG_INFO, "stopping");
+}
+
+static const struct ma_clock *choose_clock(const struct options *o)
+{
+#ifdef MA_TEST_HOOKS
+    if (o->test_clock)
+        return ma_clock_file(o->test_clock);
+#endif
+    (void)o;
+    return ma_clock_system();
+}
+
+static int run(const struct options *o, struct ma_conf *conf)
+{
+    char why[512] = "";
+    sigset_t signals = block_signals();
+    struct ma_log *log = ma_log_new(STDERR_FILENO, level_of(conf->log_level), -1);
+    const struct ma_clock *clock = choose_clock(o);
+    struct ma_app *app = NULL;
+    if (!log || !clock || ma_crypto_init() < 0 || ma_httpc_global_init() < 0) {
+        (void)fputs("myaccountd: cannot start: cryptography, clock or memory is not usable\n", stderr);
+        ma_conf_free(conf);
+        ma_log_free(log);
+        return EXIT_FAILURE;
+    }
+    int r = ma_app_start(conf, clock, log, &app, why);
+    if (r < 0) {
+        ma_log(log, MA_LOG_ERROR, "start.failed", MA_KV_S("why", why));
+    } else {
+        serve(app, log, &signals);
+        ma_app_stop(app);
+        ma_log(log, MA_LOG_INFO, "stopped");
+    }
+    ma_crypto_cleanup();
+    ma_log_free(log);
+    return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {NULL, NULL, false, false};
+    struct ma_conf *conf = NULL;
+    char why[512] = "";
+    int status = parse_options(argc, argv, &o);
+    if (status >= 0)
+        return status;
+    harden();
+    if (ma_conf_load(o.config, &conf, why) < 0) {
+        (void)fprintf(stderr, "%s\n", why);
+        return EXIT_BAD_CONFIG;
+    }
+    if (o.check) {
+        ma_conf_free(conf);
+        return EXIT_SUCCESS;
+    }
+    if (geteuid() == 0 && !o.allow_root) {
+        (void)fputs("myaccountd: refusing to run as root; use a user of its own, or --allow-root\n", stderr);
+        ma_conf_free(conf);
+        return EXIT_FAILURE;
+    }
+    return run(&o, conf);
+}
