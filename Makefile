@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+# make run · make test · make bench · make release · make lint · make fuzz FUZZ=name TIME=60 · make install
+SHELL := /bin/bash
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+
+# Debian packages: to build and run, to test, to fuzz, to measure. nodejs and npm join TEST_PKGS only
+# where no node and npm command exists.
+RUN_PKGS := gcc libc6-dev pkg-config libmicrohttpd-dev libjansson-dev libjwt-dev libssl-dev libsqlite3-dev \
+            libcurl4-openssl-dev libconfuse-dev libargon2-dev libcrypt-dev liboath-dev ca-certificates curl jq oathtool
+TEST_PKGS := $(RUN_PKGS) check libsubunit-dev clang-format universal-ctags shellcheck openssl util-linux
+FUZZ_PKGS := $(RUN_PKGS) clang libclang-rt-14-dev
+TIDY_PKGS := $(RUN_PKGS) check libsubunit-dev clang-tidy cppcheck
+BENCH_PKGS := $(RUN_PKGS) wrk openssl util-linux
+
+MODE ?= debug
+BUILD ?= build
+OBJ := $(BUILD)/$(MODE)
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
+CC := gcc
+PKG_CONFIG ?= pkg-config
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+SBINDIR ?= $(PREFIX)/sbin
+SYSCONFDIR ?= /etc
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
+SYSTEMDUNITDIR ?= $(PREFIX)/lib/systemd/system
+SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+
+PKGS := libmicrohttpd jansson libjwt openssl sqlite3 libcurl libconfuse libargon2 libcrypt liboath
+# Seen at parse time: `make run` and `make test` install packages first and then call make again.
+PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
+
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
+        -Wconversion -Wsign-conversion -Wformat=2 -Wundef -Wvla -Wcast-qual -Wwrite-strings -Wpointer-arith \
+        -Wnull-dereference -Wimplicit-fallthrough=5 -Wunused-result
+HARDEN := -O2 -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
+          -ftrivial-auto-var-init=zero -fzero-call-used-regs=used-gpr -fno-delete-null-pointer-checks
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+CFLAGS_debug := -O1
+CFLAGS_release := $(HARDEN)
+CFLAGS_asan := -O1 $(SANITIZE) -DMA_TEST_HOOKS
+CFLAGS_tsan := -O1 -fsanitize=thread -DMA_TEST_HOOKS
+CFLAGS_cov := -O0 --coverage -fprofile-update=atomic -DMA_TEST_HOOKS
+CFLAGS_fuzz := -O1 $(SANITIZE) -fsanitize=fuzzer-no-link -w
+LDFLAGS_release := -Wl,-z,separate-code
+LDFLAGS_asan := -fsanitize=address,undefined
+LDFLAGS_tsan := -fsanitize=thread
+LDFLAGS_cov := --coverage
+LDFLAGS_fuzz := -fsanitize=address,undefined
+ifeq ($(MODE),fuzz)
+CC := clang
+WARN :=
+endif
+ALL_CPPFLAGS = -D_GNU_SOURCE -Iinclude -I$(OBJ)/gen $(PKG_CFLAGS) $(CPPFLAGS)
+ALL_CFLAGS = -std=c17 -g -fPIE -fno-strict-overflow -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. \
+             $(WARN) $(CFLAGS_$(MODE)) $(CFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack $(LDFLAGS_$(MODE)) $(LDFLAGS)
+LDLIBS := $(PKG_LIBS) -lpthread
+CHECK_LIBS := -lcheck -lsubunit -lm -lrt
+
+PROGRAM_SRC := src/main.c src/tool/myaccountctl.c src/tool/dictgen.c
+LIB_SRC := $(filter-out $(PROGRAM_SRC),$(sort $(wildcard src/*.c src/*/*.c)))
+LIB_OBJ := $(LIB_SRC:%.c=$(OBJ)/%.o)
+LIB := $(OBJ)/libmyaccount.a
+UNIT := $(patsubst tests/unit/%.c,$(OBJ)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
+SUPPORT_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(sort $(wildcard tests/support/*.c)))
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+REPLAY := $(FUZZERS:%=$(OBJ)/fuzz/replay_%)
+# Unit tests that start threads also run under TSan.
+THREADED := $(patsubst tests/unit/%.c,$(OBJ)/tests/%,$(shell grep -slE 'pthread_create|ma_[a-z_]*_start\>' \
+            tests/unit/test_*.c /dev/null))
+C_FILES := $(sort $(shell find src include tests -name '*.[ch]' -not -path '*/node_modules/*' 2>/dev/null))
+
+.PHONY: all release packages run demo-reset test test-programs tsan-programs node-modules bench fuzz fuzz-replay \
+        lint tidy format format-check coverage install uninstall clean deps test-deps fuzz-deps tidy-deps bench-deps
+
+all: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl
+	@ln -sfn $(MODE)/myaccountd $(BUILD)/myaccountd
+	@ln -sfn $(MODE)/myaccountctl $(BUILD)/myaccountctl
+
+release:
+	+@$(SUBMAKE) MODE=release all
+
+packages:
+	@$(PKG_CONFIG) --exists $(PKGS) || { echo 'Libraries are missing: run "make deps" to install them.' >&2; exit 1; }
+
+# --- objects and programs ---
+$(OBJ)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+$(LIB): $(LIB_OBJ)
+	@rm -f $@
+	$(call say,AR,$@)ar crD $@ $^
+
+$(OBJ)/myaccountd: $(OBJ)/src/main.o $(LIB)
+	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ $(LDLIBS) -o $@
+
+$(OBJ)/myaccountctl: $(OBJ)/src/tool/myaccountctl.o $(LIB)
+	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ $(LDLIBS) -o $@
+
+$(OBJ)/tests/%: $(OBJ)/tests/unit/%.o $(SUPPORT_OBJ) $(LIB)
+	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ $(LDLIBS) $(CHECK_LIBS) -o $@
+
+$(OBJ)/fuzz/replay_%: $(OBJ)/tests/fuzz/fuzz_%.o $(OBJ)/tests/fuzz/standalone.o $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ $(LDLIBS) -o $@
+
+$(OBJ)/fuzz/%: $(OBJ)/tests/fuzz/fuzz_%.o $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer $^ $(LDLIBS) -o $@
+
+$(OBJ)/bench/%: $(OBJ)/tests/bench/%.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ $(LDLIBS) -o $@
+
+# Files that .incbin and #include pull in without the compiler's dependency file knowing.
+$(OBJ)/src/db/%.o: $(wildcard sql/sqlite/*.sql)
+$(OBJ)/src/deliver/%.o: $(wildcard conf/templates/*)
+$(OBJ)/src/feature/dictionary.o: $(OBJ)/gen/dictionary.inc
+
+$(BUILD)/host/dictgen: src/tool/dictgen.c
+	@mkdir -p $(@D)
+	$(call say,HOSTCC,$<)gcc -std=c17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -Iinclude $< -o $@
+
+$(OBJ)/gen/dictionary.inc: $(BUILD)/host/dictgen conf/dictionary/en_100k.txt
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)$(BUILD)/host/dictgen conf/dictionary/en_100k.txt > $@
+
+-include $(LIB_OBJ:.o=.d) $(OBJ)/src/main.d $(OBJ)/src/tool/myaccountctl.d \
+         $(wildcard $(OBJ)/tests/*/*.d)
+.SECONDARY:
+
+# --- packages ---
+# Installs what is missing of the listed packages and says so; silent when all are there.
+define install_missing
+@want="$(1)"; missing=; \
+command -v dpkg-query >/dev/null || { echo "Not a Debian system: install the equivalents of: $$want"; exit 0; }; \
+for p in $$want; do \
+    [ "$$(dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || missing="$$missing $$p"; \
+done; \
+$(2) \
+[ -n "$$missing" ] || exit 0; \
+sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+echo "Installing Debian packages:$$missing"; \
+$$sudo apt-get update -q && \
+$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing
+endef
+WITH_NODE := command -v node >/dev/null || missing="$$missing nodejs"; command -v npm >/dev/null || missing="$$missing npm";
+
+deps:
+	$(call install_missing,$(RUN_PKGS),)
+test-deps:
+	$(call install_missing,$(TEST_PKGS),$(WITH_NODE))
+fuzz-deps:
+	$(call install_missing,$(FUZZ_PKGS),)
+tidy-deps:
+	$(call install_missing,$(TIDY_PKGS),)
+bench-deps:
+	$(call install_missing,$(BENCH_PKGS),)
+
+# --- the two commands and their relatives ---
+run: deps
+	+@$(SUBMAKE) MODE=release all
+	@exec conf/demo/run.sh
+
+demo-reset:
+	rm -rf var
+
+test: test-deps
+	+@$(SUBMAKE) node-modules
+	+@MAKE='$(MAKE)' tests/run $(TESTS)
+
+test-programs: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl $(UNIT) $(REPLAY)
+tsan-programs: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl $(THREADED)
+
+node-modules: tests/daemon/node_modules/.package-lock.json
+tests/daemon/node_modules/.package-lock.json: tests/daemon/package-lock.json
+	@echo '  NPM     tests/daemon'
+	@cd tests/daemon && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error && touch node_modules/.package-lock.json
+
+bench: bench-deps
+	+@$(SUBMAKE) MODE=release all $(BUILD)/release/bench/bare_server $(BUILD)/release/bench/pairs
+	@BUILD=$(BUILD) tests/bench/bench.sh
+
+TIME ?= 60
+fuzz: fuzz-deps
+	@[ -n '$(FUZZ)' ] || { echo 'usage: make fuzz FUZZ=name [TIME=seconds]; names: $(FUZZERS)' >&2; exit 2; }
+	+@$(SUBMAKE) MODE=fuzz $(BUILD)/fuzz/fuzz/$(FUZZ)
+	@mkdir -p $(BUILD)/fuzz/found/$(FUZZ) tests/fuzz/corpus/$(FUZZ)
+	$(BUILD)/fuzz/fuzz/$(FUZZ) -max_total_time=$(TIME) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	    -artifact_prefix=$(BUILD)/fuzz/found/ $(wildcard tests/fuzz/dict/$(FUZZ).dict) \
+	    $(BUILD)/fuzz/found/$(FUZZ) tests/fuzz/corpus/$(FUZZ)
+
+fuzz-replay:
+	+@$(SUBMAKE) MODE=asan $(FUZZERS:%=$(BUILD)/asan/fuzz/replay_%)
+	@for f in $(FUZZERS); do $(BUILD)/asan/fuzz/replay_$$f tests/fuzz/corpus/$$f || exit 1; done
+
+lint:
+	@tests/lint/run.sh
+tidy: tidy-deps
+	clang-tidy --quiet $(filter-out src/tool/dictgen.c,$(wildcard src/*.c src/*/*.c)) -- -std=c17 $(ALL_CPPFLAGS)
+	cppcheck --quiet --enable=warning,performance,portability --inline-suppr --std=c11 --error-exitcode=1 \
+	    --suppress=missingIncludeSystem -Iinclude src
+format:
+	clang-format -i $(C_FILES)
+format-check:
+	@clang-format --dry-run -Werror $(C_FILES)
+
+coverage: test-deps
+	+@$(SUBMAKE) node-modules
+	+@$(SUBMAKE) MODE=cov test-programs
+	@BUILD=$(BUILD) tests/lint/coverage.sh
+
+# --- installation ---
+install:
+	+@$(SUBMAKE) MODE=release all
+	install -D -m 0755 $(BUILD)/release/myaccountd $(DESTDIR)$(SBINDIR)/myaccountd
+	install -D -m 0755 $(BUILD)/release/myaccountctl $(DESTDIR)$(BINDIR)/myaccountctl
+	install -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/myaccountd
+	@for f in conf/*.service conf/*.socket; do [ ! -f $$f ] || \
+	    install -D -m 0644 $$f $(DESTDIR)$(SYSTEMDUNITDIR)/$${f##*/} || exit 1; done
+	@for f in conf/man/*.[158]; do [ ! -f $$f ] || \
+	    install -D -m 0644 $$f $(DESTDIR)$(MANDIR)/man$${f##*.}/$${f##*/} || exit 1; done
+	@for f in conf/myaccountd.conf conf/demo.json LICENSE; do [ ! -f $$f ] || \
+	    install -D -m 0644 $$f $(DESTDIR)$(DATADIR)/doc/myaccountd/$${f##*/} || exit 1; done
+
+uninstall:
+	rm -f $(DESTDIR)$(SBINDIR)/myaccountd $(DESTDIR)$(BINDIR)/myaccountctl
+	rm -f $(addprefix $(DESTDIR)$(SYSTEMDUNITDIR)/,$(notdir $(wildcard conf/*.service conf/*.socket)))
+	rm -f $(foreach f,$(wildcard conf/man/*.[158]),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(f)))/$(notdir $(f)))
+	rm -rf $(DESTDIR)$(DATADIR)/doc/myaccountd
+
+clean:
+	rm -rf $(BUILD)
