@@ -23,7 +23,9 @@ struct ma_lanes_env {
     void (*rolled_back)(struct ma_ctx *);
     /* Every HOUSEKEEPING_MS, in a transaction of its own. */
     int (*housekeeping)(const struct ma_app *, struct ma_db *);
-    /* After each commit, on the writer thread. */
+    /* A transaction was committed; nothing in it is acknowledged yet. Writer thread. */
+    void (*count_commit)(const struct ma_app *);
+    /* For each request of it, on the writer thread. */
     void (*committed)(const struct ma_app *, struct ma_ctx *);
 };
 MA_MUST_USE int ma_lanes_start(const struct ma_lanes_env *env, struct ma_lanes **ret, char why[256]);

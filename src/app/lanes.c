@@ -188,6 +188,8 @@ static int transact(struct ma_lanes *l, struct ma_ctx *batch, struct write_job *
         err = ma_db_commit(l->env.writer);
     if (err < 0)
         ma_db_rollback(l->env.writer);
+    else
+        l->env.count_commit(l->env.app);
     return err;
 }
 
@@ -225,10 +227,12 @@ static void housekeep(struct ma_lanes *l)
 {
     if (ma_db_begin(l->env.writer) < 0)
         return;
-    if (l->env.housekeeping(l->env.app, l->env.writer) == MA_OK && ma_db_commit(l->env.writer) == MA_OK)
+    if (l->env.housekeeping(l->env.app, l->env.writer) == MA_OK && ma_db_commit(l->env.writer) == MA_OK) {
+        l->env.count_commit(l->env.app);
         ma_db_checkpoint(l->env.writer, false);
-    else
+    } else {
         ma_db_rollback(l->env.writer);
+    }
 }
 
 static void write_round(struct ma_lanes *l, struct ma_ctx *batch, int64_t n, struct write_job *jobs)

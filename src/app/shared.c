@@ -20,6 +20,7 @@ struct ma_app_shared {
     struct ma_conf_ref *conf;
     struct ma_state *state;
     _Atomic uint64_t generation[GENERATIONS];
+    _Atomic uint64_t commits;
     _Atomic bool stopping;
 };
 
@@ -127,6 +128,16 @@ uint64_t ma_app_user_generation(const struct ma_app *app, struct ma_span user_id
 void ma_app_user_changed(const struct ma_app *app, struct ma_span user_id)
 {
     atomic_fetch_add_explicit(&app->shared->generation[slot_of(user_id)], 1, memory_order_release);
+}
+
+uint64_t ma_app_commits(const struct ma_app *app)
+{
+    return atomic_load_explicit(&app->shared->commits, memory_order_acquire);
+}
+
+void ma_app_count_commit(const struct ma_app *app)
+{
+    atomic_fetch_add_explicit(&app->shared->commits, 1, memory_order_release);
 }
 
 bool ma_app_stopping(const struct ma_app *app)

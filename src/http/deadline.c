@@ -29,7 +29,8 @@ struct ma_conn {
 
 struct ma_deadlines {
     const struct ma_clock *clock;
-    struct ma_log *log;
+    void (*tick)(void *);
+    void *tick_arg;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t stop_cond;
@@ -111,19 +112,22 @@ static void *timer(void *arg)
         }
         (void)pthread_cond_timedwait(&d->stop_cond, &d->lock, &until);
         sweep(d);
-        ma_log_flush(d->log);
+        (void)pthread_mutex_unlock(&d->lock);
+        d->tick(d->tick_arg); /* may block on the log: connections come and go meanwhile */
+        (void)pthread_mutex_lock(&d->lock);
     }
     (void)pthread_mutex_unlock(&d->lock);
     return NULL;
 }
 
-int ma_deadlines_new(const struct ma_clock *clock, struct ma_log *log, struct ma_deadlines **ret)
+int ma_deadlines_new(const struct ma_clock *clock, void (*tick)(void *), void *arg, struct ma_deadlines **ret)
 {
     struct ma_deadlines *d = calloc(1, sizeof *d);
     if (!d)
         return MA_E_NOMEM;
     d->clock = clock;
-    d->log = log;
+    d->tick = tick;
+    d->tick_arg = arg;
     d->head.next = d->head.prev = &d->head;
     (void)pthread_mutex_init(&d->lock, NULL);
     pthread_condattr_t attr;

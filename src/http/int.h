@@ -32,8 +32,9 @@ struct ma_conn;
 struct ma_deadline_limits {
     int64_t header_ms, body_ms;
 };
-/* Its timer also writes out held log lines. */
-MA_MUST_USE int ma_deadlines_new(const struct ma_clock *clock, struct ma_log *log, struct ma_deadlines **ret);
+/* tick(arg) is called a few times a second on the timer's thread. */
+MA_MUST_USE int ma_deadlines_new(const struct ma_clock *clock, void (*tick)(void *), void *arg,
+                                 struct ma_deadlines **ret);
 void ma_deadlines_set(struct ma_deadlines *d, struct ma_deadline_limits limits);
 /* Joins the timer thread; every connection must be gone. */
 void ma_deadlines_free(struct ma_deadlines *d);

@@ -20,11 +20,16 @@ enum { CONNECTION_MEMORY = 24 * 1024, DRAIN_MAX = 64 * 1024, FREE_CONTEXTS_MAX =
 
 enum phase { PH_NEW, PH_BODY, PH_WAIT, PH_SENT };
 
-/* What one HTTP thread owns: its read-only connection and contexts to use again. */
+/* What one HTTP thread owns: its read-only connection and contexts to use again. Opening a snapshot costs more than
+ * a keyed read, so it stays open over requests until something was committed, or the timer ends it: an old snapshot
+ * would keep the write-ahead log from being reset. */
 struct ma_worker {
     struct ma_worker *next;
     struct ma_http_server *server;
+    pthread_mutex_t lock; /* the thread's own while a request runs; otherwise the timer may end the snapshot */
     struct ma_db *reader;
+    bool snapshot;
+    uint64_t snapshot_commit; /* commits the snapshot is known to show */
     struct ma_ctx *free_list;
     size_t n_free;
     uint64_t request_no;
@@ -70,6 +75,7 @@ static struct ma_worker *worker_new(struct ma_http_server *s)
         free(w);
         return NULL;
     }
+    (void)pthread_mutex_init(&w->lock, NULL);
     (void)pthread_mutex_lock(&s->lock);
     w->next = s->workers;
     s->workers = w;
@@ -82,6 +88,39 @@ static struct ma_worker *worker_get(struct ma_http_server *s)
     if (!this_worker || this_worker->server != s)
         this_worker = worker_new(s);
     return this_worker;
+}
+
+static void snapshot_end(struct ma_worker *w)
+{
+    if (w->snapshot)
+        ma_db_read_end(w->reader);
+    w->snapshot = false;
+}
+
+/* Everything that was acknowledged before this call is visible after it: the writer counts a commit before it
+ * answers for it. */
+static void snapshot_begin(struct ma_worker *w)
+{
+    uint64_t commits = ma_app_commits(w->server->env.app);
+    if (w->snapshot && w->snapshot_commit == commits)
+        return;
+    snapshot_end(w);
+    w->snapshot = ma_db_read_begin(w->reader) == MA_OK;
+    w->snapshot_commit = commits;
+}
+
+static void on_tick(void *arg)
+{
+    struct ma_http_server *s = arg;
+    ma_log_flush(s->env.app->log);
+    (void)pthread_mutex_lock(&s->lock);
+    for (struct ma_worker *w = s->workers; w; w = w->next) {
+        if (pthread_mutex_trylock(&w->lock) != 0)
+            continue; /* busy, hence not idle on an old snapshot */
+        snapshot_end(w);
+        (void)pthread_mutex_unlock(&w->lock);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
 }
 
 static void ctx_free(struct ma_ctx *ctx)
@@ -97,7 +136,9 @@ static void worker_free(struct ma_worker *w)
         w->free_list = ctx->free_next;
         ctx_free(ctx);
     }
+    snapshot_end(w);
     ma_db_close(w->reader);
+    (void)pthread_mutex_destroy(&w->lock);
     free(w);
 }
 
@@ -278,13 +319,12 @@ static void route(struct ma_http_server *s, struct ma_ctx *ctx, const char *meth
     }
 }
 
-static void peer_address(struct MHD_Connection *connection, struct ma_ctx *ctx)
+static void peer_address(struct MHD_Connection *connection, struct ma_addr *ret)
 {
-    struct ma_addr peer = {.unix_peer = true};
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    *ret = (struct ma_addr){.unix_peer = true};
     if (info && info->client_addr)
-        ma_addr_from_sockaddr(info->client_addr, &peer);
-    ma_forwarded_apply(ctx, &peer);
+        ma_addr_from_sockaddr(info->client_addr, ret);
 }
 
 static size_t body_max(const struct ma_ctx *ctx)
@@ -299,13 +339,15 @@ static enum MHD_Result first_call(struct ma_http_server *s, struct MHD_Connectio
 {
     struct ma_screen screen = {.req = &ctx->req, .arena = ctx->arena};
     (void)MHD_get_connection_values_n(connection, MHD_HEADER_KIND, on_header, &screen);
+    peer_address(connection, &ctx->req.client);
     ma_conn_header_done(s->deadlines, conn_of(connection), false);
     const char *fault = ma_screen_finish(&screen, strcmp(version, "HTTP/1.1") == 0);
     if (screen.out_of_memory || !ctx->req.target.p)
         return MHD_NO;
     if (fault)
         return refuse(connection, ctx, MA_P_BAD_REQUEST, fault);
-    peer_address(connection, ctx);
+    struct ma_addr peer = ctx->req.client;
+    ma_forwarded_apply(ctx, &peer);
     ctx->req.verb = ma_verb_parse(method);
     ctx->req.head = ctx->req.verb == MA_HEAD;
     int r = ma_target_parse(ctx->arena, ctx->req.target, &ctx->req);
@@ -355,8 +397,13 @@ static enum MHD_Result hand_over(struct MHD_Connection *connection, struct ma_ct
 
 static enum MHD_Result run(struct MHD_Connection *connection, struct ma_ctx *ctx)
 {
-    ctx->db = this_worker->reader;
-    if (ma_pipeline(ctx) == MA_E_NEXT)
+    struct ma_worker *w = this_worker;
+    (void)pthread_mutex_lock(&w->lock);
+    snapshot_begin(w);
+    ctx->db = w->reader;
+    int r = ma_pipeline(ctx);
+    (void)pthread_mutex_unlock(&w->lock);
+    if (r == MA_E_NEXT)
         return hand_over(connection, ctx);
     return send_answer(connection, ctx);
 }
@@ -474,12 +521,12 @@ void ma_http_reload(struct ma_http_server *s, const struct ma_conf *conf)
 
 static void server_free(struct ma_http_server *s)
 {
+    ma_deadlines_free(s->deadlines); /* first: its timer walks the workers */
     while (s->workers) {
         struct ma_worker *w = s->workers;
         s->workers = w->next;
         worker_free(w);
     }
-    ma_deadlines_free(s->deadlines);
     ma_router_free(s->router);
     if (s->listen_fd >= 0)
         (void)close(s->listen_fd);
@@ -499,7 +546,7 @@ int ma_http_start(const struct ma_http_env *env, struct ma_http_server **ret, ch
     const struct ma_conf *conf = ma_conf_ref_get(ref);
     int r = ma_router_new(env->routes, env->n_routes, &s->router, why);
     if (r == MA_OK)
-        r = ma_deadlines_new(env->app->clock, env->app->log, &s->deadlines);
+        r = ma_deadlines_new(env->app->clock, on_tick, s, &s->deadlines);
     if (r == MA_OK) {
         ma_http_reload(s, conf);
         r = ma_listen(env->listen, &s->listen_fd, s->address, why);
