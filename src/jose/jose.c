@@ -421,6 +421,16 @@ static void *watcher_main(void *arg)
     return NULL;
 }
 
+/* Whom ma_jose_stop is to interrupt. */
+static void lend_client(struct ma_jose *j, struct ma_httpc *c)
+{
+    (void)pthread_mutex_lock(&j->stop_lock);
+    j->client = c;
+    if (c && j->stopping)
+        ma_httpc_cancel(c);
+    (void)pthread_mutex_unlock(&j->stop_lock);
+}
+
 /* On a thread of its own, so that an unreachable provider does not delay the files. */
 static void *refresher_main(void *arg)
 {
@@ -430,9 +440,11 @@ static void *refresher_main(void *arg)
         ma_log(j->log, MA_LOG_ERROR, "jwks.no_client", MA_KV_S("why", "out of memory"));
         return NULL;
     }
+    lend_client(j, c);
     do
         ma_jose_refresh(j, c);
     while (pause_tick(j));
+    lend_client(j, NULL);
     ma_httpc_free(c);
     return NULL;
 }
@@ -462,6 +474,8 @@ void ma_jose_stop(struct ma_jose *j)
         return;
     (void)pthread_mutex_lock(&j->stop_lock);
     j->stopping = true;
+    if (j->client)
+        ma_httpc_cancel(j->client);
     (void)pthread_cond_broadcast(&j->stop_cond);
     (void)pthread_mutex_unlock(&j->stop_lock);
     (void)pthread_join(j->watcher, NULL);
@@ -490,14 +504,22 @@ static enum ma_token_verdict from_jws(enum ma_jws_verdict v, const char **reason
     }
 }
 
-static enum ma_token_verdict check_signature(struct ma_jose *j, struct ma_issuer *i, const struct ma_jws *jws,
-                                             int64_t now_ms, const char **reason)
+static enum ma_token_verdict check_signature(struct ma_jose *j, struct ma_arena *a, struct ma_issuer *i,
+                                             struct ma_jws *jws, int64_t now_ms, const char **reason)
 {
     MA_CLEANUP(ma_jwks_unref_p) struct ma_jwks *keys = ma_issuer_keys(i);
+    bool known = keys && ma_jws_recall(jws, keys);
+    const char *problem = known ? NULL : ma_jws_header(a, jws);
+    if (problem) {
+        *reason = problem;
+        return problem == MA_JWS_NOMEM ? MA_TOK_NOMEM : MA_TOK_BAD;
+    }
     enum ma_token_verdict v = MA_TOK_NEED_KEYS;
     *reason = "there are no keys of the token's issuer";
     if (keys)
         v = from_jws(ma_jws_check(jws, keys, i->algorithms, now_ms), reason);
+    if (v == MA_TOK_OK && !known)
+        ma_jws_remember(jws, keys);
     return v == MA_TOK_NEED_KEYS ? ma_issuer_may_ask(j, i, keys) : v;
 }
 
@@ -515,14 +537,17 @@ enum ma_token_verdict ma_token_verify(struct ma_jose *j, struct ma_arena *a, str
     }
     struct ma_expect expect = {v, host_domain, now_ms};
     /* Claims first: only a token that would otherwise be good may cost a signature check or cause a fetch. */
-    const char *problem = ma_jws_parse(a, compact, &jws);
+    const char *problem = ma_jws_split(a, compact, &jws);
     if (!problem)
         problem = ma_claims_check(a, jws.payload, &expect, ret);
     if (problem) {
         *ret_reason = problem;
         return problem == MA_JWS_NOMEM ? MA_TOK_NOMEM : MA_TOK_BAD;
     }
-    return check_signature(j, v->v[ret->issuer], &jws, now_ms, ret_reason);
+    enum ma_token_verdict verdict = check_signature(j, v->v[ret->issuer], &jws, now_ms, ret_reason);
+    if (verdict == MA_TOK_OK)
+        ma_jws_remember(compact, &jws);
+    return verdict;
 }
 
 int ma_jose_fetch(struct ma_jose *j, struct ma_httpc *c, int issuer)
