@@ -63,6 +63,9 @@ MA_MUST_USE int ma_app_state_reload(struct ma_app *app, struct ma_db *db);
 /* Generation of what is remembered about a user; remembered facts carry the value they were read under. */
 uint64_t ma_app_user_generation(const struct ma_app *app, struct ma_span user_id);
 void ma_app_user_changed(const struct ma_app *app, struct ma_span user_id);
+/* Commits so far; counted before anything in them is acknowledged. */
+uint64_t ma_app_commits(const struct ma_app *app);
+void ma_app_count_commit(const struct ma_app *app);
 /* True once stopping began: new work is refused. */
 bool ma_app_stopping(const struct ma_app *app);
 /* Health: NULL when ready, else what is wrong (static). Uses the given reader. */

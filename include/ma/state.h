@@ -100,6 +100,10 @@ MA_MUST_USE int ma_state_load(struct ma_db *db, const struct ma_span *audiences,
 struct ma_state *ma_state_ref(struct ma_state *s);
 void ma_state_unref(struct ma_state *s);
 
+/* Leaves a sealed mark in the database, or checks the one that is there: keys that were lost or mixed up are noticed at
+ * start and not at the first user's code. Outside a transaction, on the writer. MA_E_AUTH with `why`. */
+MA_MUST_USE int ma_state_bind_vault(struct ma_db *db, struct ma_vault *vault, int64_t now_ms, char why[256]);
+
 /* --- administration (src/state/apply.c, export.c) --- */
 struct ma_apply_env {
     struct ma_db *db; /* writer, inside a transaction the caller commits or rolls back */

@@ -117,6 +117,8 @@ static int open_storage(struct ma_app *app, const struct ma_conf *conf, char why
     if (r == MA_OK)
         r = ma_migrate(app->writer, app->clock->wall_ms(app->clock), why);
     if (r == MA_OK)
+        r = ma_state_bind_vault(app->writer, app->vault, app->clock->wall_ms(app->clock), why);
+    if (r == MA_OK)
         r = ma_jose_open(conf, app->clock, app->rand, app->log, &app->jose, why);
     if (r == MA_OK)
         r = ma_templates_load(conf->delivery.templates, &app->templates, why);
@@ -137,6 +139,7 @@ static int start_lanes(struct ma_app *app, const struct ma_conf *conf, char why[
         .finished = finished,
         .rolled_back = ma_audit_failure,
         .housekeeping = housekeeping,
+        .count_commit = ma_app_count_commit,
         .committed = committed,
     };
     int r = ma_limits_new(app->rand, &app->limits);
@@ -251,6 +254,7 @@ void ma_app_stop(struct ma_app *app)
     ma_lanes_stop(app->lanes);
     ma_http_stop(app->http);
     ma_http_stop(app->health);
+    ma_courier_free(app->courier);
     ma_auth_cache_free(app->auth_cache);
     ma_list_cache_free(app->list_cache);
     ma_limits_free(app->limits);

@@ -257,7 +257,10 @@ static int write_objects(struct ma_apply *ap)
 struct doc_top {
     bool present;
 };
-#define TOP(member) {.name = (member), .type = MA_F_ANY, .off = 0}
+#define TOP(member)                                                                                                    \
+    {                                                                                                                  \
+        .name = (member), .type = MA_F_ANY, .off = 0                                                                   \
+    }
 static const struct ma_jfield top_fields[] = {
     TOP("api"),           TOP("tenant"), TOP("factors"),       TOP("connections"), TOP("clients"),
     TOP("client_grants"), TOP("roles"),  TOP("organizations"), TOP("policies"),    TOP("users"),

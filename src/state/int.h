@@ -9,11 +9,11 @@
 
 #include "ma/state.h"
 
-#define MA_ID_MAX 255                         /* units of a user id, client id, name of a connection or role */
-#define MA_URL_MAX 2048                       /* units of a URL */
-#define MA_TOKEN_LIFETIME_MAX 2592000         /* seconds; the hosted vendor's maximum for an API */
-#define MA_MEMBERS_MAX 1000000                /* members of one organization */
-#define MA_STATE_ARENA_MAX ((size_t)1 << 30)  /* bytes of a snapshot, or of one document's plan */
+#define MA_ID_MAX 255                          /* units of a user id, client id, name of a connection or role */
+#define MA_URL_MAX 2048                        /* units of a URL */
+#define MA_TOKEN_LIFETIME_MAX 2592000          /* seconds; the hosted vendor's maximum for an API */
+#define MA_MEMBERS_MAX 1000000                 /* members of one organization */
+#define MA_STATE_ARENA_MAX ((size_t)1 << 30)   /* bytes of a snapshot, or of one document's plan */
 #define MA_STATE_SCRATCH_MAX ((size_t)8 << 20) /* bytes while one element or user is looked at */
 
 /* --- the document's elements as structs (shapes.c) --- */
@@ -178,7 +178,7 @@ bool ma_fmt_printable(struct ma_span s); /* no blank, no control, at most 255 by
 bool ma_fmt_scope(struct ma_span s);     /* scope-token, RFC 6749 §3.3 */
 bool ma_fmt_strategy(struct ma_span s);  /* lower-case letters, digits, '-' and '_' */
 bool ma_fmt_no_control(struct ma_span s);
-bool ma_fmt_uri(struct ma_span s);          /* absolute, without fragment */
+bool ma_fmt_uri(struct ma_span s);           /* absolute, without fragment */
 bool ma_fmt_http_or_empty(struct ma_span s); /* http(s) URL or "" */
 bool ma_fmt_domain(struct ma_span s);
 

@@ -6,12 +6,24 @@
 #include "int.h"
 
 /* Optional members take null, which in a merge patch removes them (RFC 7396 §2). */
-#define OPT(T, m, ftype, ...) {.name = #m, .type = (ftype), .flags = MA_NULLOK, .off = offsetof(T, m), __VA_ARGS__}
-#define REQ(T, m, ftype, ...) {.name = #m, .type = (ftype), .flags = MA_REQ, .off = offsetof(T, m), __VA_ARGS__}
+#define OPT(T, m, ftype, ...)                                                                                          \
+    {                                                                                                                  \
+        .name = #m, .type = (ftype), .flags = MA_NULLOK, .off = offsetof(T, m), __VA_ARGS__                            \
+    }
+#define REQ(T, m, ftype, ...)                                                                                          \
+    {                                                                                                                  \
+        .name = #m, .type = (ftype), .flags = MA_REQ, .off = offsetof(T, m), __VA_ARGS__                               \
+    }
 /* A member whose name is not the struct's. */
-#define AS(T, json, m, ftype, ...) {.name = (json), .type = (ftype), .flags = MA_NULLOK, .off = offsetof(T, m), __VA_ARGS__}
+#define AS(T, json, m, ftype, ...)                                                                                     \
+    {                                                                                                                  \
+        .name = (json), .type = (ftype), .flags = MA_NULLOK, .off = offsetof(T, m), __VA_ARGS__                        \
+    }
 /* An object whose members are flattened into the struct around it. */
-#define INLINE(json, shape) {.name = (json), .type = MA_F_OBJ, .flags = MA_NULLOK, .off = 0, .sub = &(shape)}
+#define INLINE(json, shape)                                                                                            \
+    {                                                                                                                  \
+        .name = (json), .type = MA_F_OBJ, .flags = MA_NULLOK, .off = 0, .sub = &(shape)                                \
+    }
 #define TEXT(lo, hi) .min = (lo), .max = (hi)
 #define CHECK(fn, text) .check = (fn), .check_text = (text)
 #define PRINTABLE CHECK(ma_fmt_printable, "must be printable, without blanks, at most 255 bytes")
@@ -138,8 +150,7 @@ static const struct ma_jfield connection_fields[] = {
     INLINE("connected_accounts", accounts),
     OPT(struct ma_doc_connection, options, MA_F_OBJ, .sub = &options),
     OPT(struct ma_doc_connection, enabled_clients, MA_F_STRLIST, TEXT(1, MA_ID_MAX), .max_items = 10000),
-    OPT(struct ma_doc_connection, preset, MA_F_STR, TEXT(1, 64),
-        CHECK(ma_fmt_strategy, "must be a provider's name")),
+    OPT(struct ma_doc_connection, preset, MA_F_STR, TEXT(1, 64), CHECK(ma_fmt_strategy, "must be a provider's name")),
     OPT(struct ma_doc_connection, revocation_endpoint, MA_F_STR, TEXT(0, MA_URL_MAX), HTTP_URL),
     OPT(struct ma_doc_connection, pkce, MA_F_RAW),
     OPT(struct ma_doc_connection, token_endpoint_auth_method, MA_F_ENUM, .names = endpoint_auth),
@@ -242,8 +253,7 @@ static const struct ma_jfield user_fields[] = {
     OPT(struct ma_doc_user, email, MA_F_STR, TEXT(1, 320), CHECK(ma_fmt_email, "must match format \"email\"")),
     OPT(struct ma_doc_user, email_verified, MA_F_BOOL, .has_off = offsetof(struct ma_doc_user, has_email_verified)),
     OPT(struct ma_doc_user, name, MA_F_STR, TEXT(1, 300), CLEAN),
-    OPT(struct ma_doc_user, phone_number, MA_F_STR, TEXT(1, 16),
-        CHECK(ma_fmt_phone, "must be an E.164 phone number")),
+    OPT(struct ma_doc_user, phone_number, MA_F_STR, TEXT(1, 16), CHECK(ma_fmt_phone, "must be an E.164 phone number")),
     OPT(struct ma_doc_user, connection, MA_F_STR, TEXT(1, MA_ID_MAX)),
     OPT(struct ma_doc_user, password, MA_F_STR, TEXT(1, 1024)),
     OPT(struct ma_doc_user, password_hash, MA_F_STR, TEXT(1, MA_ID_MAX)),

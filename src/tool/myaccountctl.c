@@ -136,6 +136,8 @@ static int local_open(struct local *l, const struct ma_conf *conf, uint32_t need
         rc = ma_migrate(l->db, clock->wall_ms(clock), why);
     if (rc == MA_OK && (needs & MA_NEED_VAULT))
         rc = ma_vault_open(conf->key_directory, ma_rand_system(), &l->vault, why);
+    if (rc == MA_OK && (needs & MA_NEED_VAULT))
+        rc = ma_state_bind_vault(l->db, l->vault, clock->wall_ms(clock), why);
     if (rc == MA_OK && (needs & MA_NEED_JOSE))
         rc = ma_jose_open(conf, clock, ma_rand_system(), NULL, &l->jose, why);
     return rc;
