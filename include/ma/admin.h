@@ -79,7 +79,8 @@ struct ma_admin_env {
     int (*write)(void *arg, int (*fn)(struct ma_db *, void *), void *fn_arg);
     /* Runs fn with a connection that may only read, outside any transaction. */
     int (*read)(void *arg, int (*fn)(struct ma_db *, void *), void *fn_arg);
-    /* Something that requests depend on has changed and is committed: forget what is remembered. NULL: nobody. */
+    /* Something that requests or the courier depend on has changed and is committed: forget what is
+     * remembered, look again. NULL: nobody. */
     void (*state_changed)(void *arg);
     /* Appends JSON text; MA_OK when ready. NULL: nobody to ask. */
     int (*health)(void *arg, struct ma_buf *out);

@@ -53,7 +53,10 @@ MA_MUST_USE int ma_courier_start(const struct ma_courier_env *env, const struct 
 void ma_courier_reload(struct ma_courier *c, const struct ma_conf *conf);
 /* Something new may be due. Thread-safe, cheap. */
 void ma_courier_wake(struct ma_courier *c);
+/* Joins the thread; its last results go through `write`, so the writer must still run. ma_courier_wake stays legal. */
 void ma_courier_stop(struct ma_courier *c);
+/* Stops it if need be and frees it; nobody may wake it any more. NULL is fine. */
+void ma_courier_free(struct ma_courier *c);
 
 /* A message that a transport surely did not take (unreachable, busy) waits until it is MA_OUTBOX_KEEP_MS
  * old, however often its transport is probed. Where it is unknown whether it was taken (a time-out, a

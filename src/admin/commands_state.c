@@ -29,10 +29,8 @@ static int audit_apply(struct apply_job *job, struct ma_db *db)
     const char *detail = ma_arena_printf(job->c->a, "{\"actor\":\"operator\",\"changes\":%lld}", changes);
     if (!detail)
         return MA_E_NOMEM;
-    struct ma_audit_row row = {.at = ma_cmd_now(job->c),
-                               .type = MA_LIT("sapi"),
-                               .operation = MA_LIT("apply"),
-                               .detail = ma_span_str(detail)};
+    struct ma_audit_row row = {
+        .at = ma_cmd_now(job->c), .type = MA_LIT("sapi"), .operation = MA_LIT("apply"), .detail = ma_span_str(detail)};
     return ma_audit_insert(db, &row);
 }
 

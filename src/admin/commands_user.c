@@ -363,7 +363,9 @@ static int outbox_retry_fn(struct ma_db *db, void *arg)
 int ma_cmd_outbox_retry(struct ma_cmd *c)
 {
     int code = finish(c, c->env->write(c->env->arg, outbox_retry_fn, c), "dead message");
-    if (code == MA_EXIT_OK)
+    if (code == MA_EXIT_OK) {
+        ma_cmd_changed(c); /* wakes the courier */
         ma_buf_str(c->out, "due again\n");
+    }
     return code;
 }

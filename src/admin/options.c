@@ -13,18 +13,12 @@
 #define MA_OPT_HELP 1001
 
 static const struct option long_options[] = {
-    {"config", required_argument, NULL, MA_OPT_CONFIG},
-    {"help", no_argument, NULL, MA_OPT_HELP},
-    {"dry-run", no_argument, NULL, MA_OPT_DRY_RUN},
-    {"user", required_argument, NULL, MA_OPT_USER},
-    {"client", required_argument, NULL, MA_OPT_CLIENT},
-    {"scope", required_argument, NULL, MA_OPT_SCOPE},
-    {"audience", required_argument, NULL, MA_OPT_AUDIENCE},
-    {"amr", required_argument, NULL, MA_OPT_AMR},
-    {"since", required_argument, NULL, MA_OPT_SINCE},
-    {"ttl", required_argument, NULL, MA_OPT_TTL},
-    {"auth-time", required_argument, NULL, MA_OPT_AUTH_TIME},
-    {NULL, 0, NULL, 0},
+    {"config", required_argument, NULL, MA_OPT_CONFIG},       {"help", no_argument, NULL, MA_OPT_HELP},
+    {"dry-run", no_argument, NULL, MA_OPT_DRY_RUN},           {"user", required_argument, NULL, MA_OPT_USER},
+    {"client", required_argument, NULL, MA_OPT_CLIENT},       {"scope", required_argument, NULL, MA_OPT_SCOPE},
+    {"audience", required_argument, NULL, MA_OPT_AUDIENCE},   {"amr", required_argument, NULL, MA_OPT_AMR},
+    {"since", required_argument, NULL, MA_OPT_SINCE},         {"ttl", required_argument, NULL, MA_OPT_TTL},
+    {"auth-time", required_argument, NULL, MA_OPT_AUTH_TIME}, {NULL, 0, NULL, 0},
 };
 
 /* The name of an option bit, for messages. */
@@ -122,8 +116,8 @@ static const char *take_words(struct ma_arena *a, int n, char *const *words, str
     return ma_command_refuse(a, cmd, args);
 }
 
-int ma_admin_parse(struct ma_arena *a, int argc, char *const *argv, struct ma_admin_args *ret,
-                   const char **ret_config, bool *ret_help, const char **ret_why)
+int ma_admin_parse(struct ma_arena *a, int argc, char *const *argv, struct ma_admin_args *ret, const char **ret_config,
+                   bool *ret_help, const char **ret_why)
 {
     *ret = (struct ma_admin_args){0};
     *ret_config = NULL;

@@ -82,8 +82,7 @@ static struct settings *settings_new(const struct ma_conf *conf)
         s->conf.admin_socket = ma_arena_strdup(s->arena, ma_span_str(conf->admin_socket));
         s->conf.policy = conf->policy;
     }
-    if (s->arena && s->conf.path && s->conf.base_url && s->conf.admin_socket &&
-        copy_domains(s, &conf->custom_domains))
+    if (s->arena && s->conf.path && s->conf.base_url && s->conf.admin_socket && copy_domains(s, &conf->custom_domains))
         return s;
     settings_unref(s);
     return NULL;
@@ -262,8 +261,7 @@ static int start_threads(struct ma_admin *ad)
     sigset_t all, before;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
-    while (ad->n_threads < MA_ADMIN_THREADS &&
-           pthread_create(&ad->threads[ad->n_threads], NULL, worker, ad) == 0)
+    while (ad->n_threads < MA_ADMIN_THREADS && pthread_create(&ad->threads[ad->n_threads], NULL, worker, ad) == 0)
         ad->n_threads++;
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return ad->n_threads == MA_ADMIN_THREADS ? MA_OK : MA_E_NOMEM;

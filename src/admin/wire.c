@@ -172,7 +172,10 @@ struct wire_args {
     int64_t given, ttl, auth_time;
     struct ma_span user, client, scope, audience, amr, since;
 };
-#define FIELD(m, ftype, ...) {.name = #m, .type = (ftype), .off = offsetof(struct wire_args, m), __VA_ARGS__}
+#define FIELD(m, ftype, ...)                                                                                           \
+    {                                                                                                                  \
+        .name = #m, .type = (ftype), .off = offsetof(struct wire_args, m), __VA_ARGS__                                 \
+    }
 static const struct ma_jfield args_fields[] = {
     FIELD(positional, MA_F_STRLIST, .max_items = MA_ADMIN_POSITIONAL_MAX, .max = MA_POSITIONAL_BYTES),
     FIELD(given, MA_F_INT, .min = 0, .max = UINT32_MAX),

@@ -7,7 +7,6 @@
  */
 #include "ma/outbox.h"
 
-#include "ma/crypto.h"
 #include "int.h"
 
 #include <errno.h>
@@ -62,6 +61,7 @@ struct ma_courier {
     atomic_bool stopping;
     int event;
     pthread_t thread;
+    bool stopped; /* joined; the owner's thread only */
 };
 
 static int64_t now_ms(const struct ma_courier *c)
@@ -441,11 +441,19 @@ void ma_courier_wake(struct ma_courier *c)
 
 void ma_courier_stop(struct ma_courier *c)
 {
-    if (!c)
+    if (!c || c->stopped)
         return;
     atomic_store(&c->stopping, true);
     ma_courier_wake(c);
     ma_httpc_cancel(c->http); /* a provider that hangs does not hold up the end */
     pthread_join(c->thread, NULL);
+    c->stopped = true;
+}
+
+void ma_courier_free(struct ma_courier *c)
+{
+    if (!c)
+        return;
+    ma_courier_stop(c);
     courier_free(c);
 }

@@ -272,7 +272,7 @@ static void check_log(void)
 
 static void tear_down(void)
 {
-    ma_courier_stop(courier);
+    ma_courier_free(courier);
     check_log();
     ma_db_close(db);
     ma_templates_free(templates);
@@ -888,7 +888,7 @@ START_TEST(row_goes_away_meanwhile)
     WAIT(world.writes > 0);
     ck_assert_int_eq(world.mails, 1);
     ck_assert_uint_eq(alive() + dead(), 0);
-    ma_courier_stop(courier);
+    ma_courier_free(courier);
     courier = NULL;
     ck_assert_ptr_null(strstr(read_log(), "delivery.record_failed"));
 }
@@ -908,7 +908,7 @@ START_TEST(stop_while_sending)
         enqueue(MA_CHANNEL_EMAIL);
     ma_courier_wake(courier);
     WAIT(world.entered);
-    ma_courier_stop(courier);
+    ma_courier_free(courier);
     courier = NULL;
     ck_assert_int_eq(world.mails, 2);
     ck_assert_uint_eq(alive(), 8);
