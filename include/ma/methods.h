@@ -34,6 +34,8 @@ struct ma_method_view {
     (1u << MA_FACTOR_PASSWORD | 1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_PHONE | 1u << MA_FACTOR_EMAIL |                 \
      1u << MA_FACTOR_RECOVERY)
 bool ma_factor_is_primary(enum ma_factor f);
+/* The factor types that are switched on and can be carried out: a code needs a channel to be sent through. */
+uint32_t ma_factors_enabled(const struct ma_ctx *ctx);
 /* The factor types the caller may enrol, as a bit set. */
 uint32_t ma_factors_open(const struct ma_ctx *ctx);
 
@@ -76,9 +78,12 @@ struct ma_new_password {
     struct ma_span session_mac; /* 32 bytes */
     char hash[256];
     int history;
+    char old_hash[256]; /* refused as the current password: the stored string that is to give way to `hash`; or empty */
 };
 MA_MUST_USE int ma_password_prepare(struct ma_ctx *ctx, struct ma_span auth_session, struct ma_span password,
                                     struct ma_new_password *ret);
+/* After a refusal: leaves the audit row and upgrades an imported string of the current password. Write. */
+MA_MUST_USE int ma_password_refused(struct ma_ctx *ctx, const struct ma_new_password *np);
 /* … and sets it. Write. */
 MA_MUST_USE int ma_password_change(struct ma_ctx *ctx, const struct ma_new_password *np, struct ma_method_view *ret);
 

@@ -25,6 +25,25 @@ int ma_op_jwks(struct ma_ctx *ctx)
     return r;
 }
 
+/* The catalogue is ours, but its texts speak of <token> and the like. */
+static const char *html(struct ma_arena *a, const char *text)
+{
+    struct ma_buf b;
+    ma_buf_init_arena(&b, a, 512, 8192);
+    for (; *text; text++) {
+        if (*text == '<')
+            ma_buf_str(&b, "&lt;");
+        else if (*text == '>')
+            ma_buf_str(&b, "&gt;");
+        else if (*text == '&')
+            ma_buf_str(&b, "&amp;");
+        else
+            ma_buf_byte(&b, (uint8_t)*text);
+    }
+    ma_buf_byte(&b, 0);
+    return ma_buf_err(&b) < 0 ? "" : (const char *)b.p;
+}
+
 int ma_op_explain_error(struct ma_ctx *ctx)
 {
     const struct ma_problem_def *d = ma_problem_find(ctx->req.params[0]);
@@ -35,7 +54,7 @@ int ma_op_explain_error(struct ma_ctx *ctx)
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" "
         "content=\"width=device-width\"><title>%s %s</title><h1>%s</h1><p><code>%s</code>, HTTP status %d</p>"
         "<p>%s</p></html>\n",
-        d->code, d->title, d->title, d->code, d->status, d->help);
+        d->code, d->title, d->title, d->code, d->status, html(ctx->arena, d->help));
     if (!page)
         return MA_E_NOMEM;
     int r = text(ctx, 200, "text/html; charset=utf-8", ma_span_str(page));

@@ -117,7 +117,7 @@ int ma_op_create_method_prepare(struct ma_ctx *ctx)
     int r = ma_body(ctx, &any_shape, b);
     if (r == MA_OK)
         r = ma_body(ctx, shape_of(b->type), b);
-    if (r == MA_OK && !(ctx->state->factors & MA_FACTORS_SUPPORTED & 1u << b->type))
+    if (r == MA_OK && !(ma_factors_enabled(ctx) & 1u << b->type))
         return ma_problem(ctx, MA_P_BAD_REQUEST, "unsupported_challenge_type");
     if (r == MA_OK)
         r = normalise(ctx, b);

@@ -72,6 +72,12 @@ static int change_password(struct ma_ctx *ctx)
     return r == MA_OK ? reply(ctx, &v) : r;
 }
 
+static int record_refusal(struct ma_ctx *ctx)
+{
+    ma_audit_on_failure(ctx, "verify", ma_factor_name(MA_FACTOR_PASSWORD), ctx->req.params[0]);
+    return ma_password_refused(ctx, ctx->scratch);
+}
+
 static int hash_password(struct ma_ctx *ctx)
 {
     const struct body *b = ctx->scratch;
@@ -79,10 +85,10 @@ static int hash_password(struct ma_ctx *ctx)
     if (!np)
         return MA_E_NOMEM;
     int r = ma_password_prepare(ctx, b->auth_session, b->new_password, np);
-    if (r < 0)
+    if (r < 0 && r != MA_E_PROBLEM)
         return r;
     ctx->scratch = np;
-    return ma_next(ctx, MA_LANE_WRITE, change_password);
+    return ma_next(ctx, MA_LANE_WRITE, r == MA_OK ? change_password : record_refusal);
 }
 
 /* "password|new", or the permanent id that the enrolment will have. */

@@ -203,10 +203,12 @@ static int send_code(struct ma_ctx *ctx, const struct ma_method *m, struct ma_sp
 }
 
 /* Everything that may say no, before anything is written. */
-static int may_send(struct ma_ctx *ctx, enum ma_factor type, struct ma_span address)
+static int may_send(struct ma_ctx *ctx, enum ma_factor type, struct ma_span address, bool voice)
 {
     struct ma_counter_rule rule = message_rule(ctx, type);
     int r = ma_require_factor(ctx, type);
+    if (r == MA_OK && type == MA_FACTOR_PHONE && !(voice ? ctx->conf->delivery.voice : ctx->conf->delivery.sms)[0])
+        r = ma_problem(ctx, MA_P_BAD_REQUEST, "unsupported_challenge_type");
     if (r == MA_OK)
         r = refuse_duplicate(ctx, type, address);
     if (r == MA_OK)
@@ -218,7 +220,7 @@ int ma_enrol_otp(struct ma_ctx *ctx, enum ma_factor type, struct ma_span address
 {
     char code[OTP_LEN + 1];
     struct ma_method m = {.type = type, .address = address, .voice = voice};
-    int r = may_send(ctx, type, address);
+    int r = may_send(ctx, type, address, voice);
     if (r == MA_OK) /* an unconfirmed one for the same address gives way */
         r = ma_method_delete_others(ctx->db, ctx->who.user_id, type, false, address, MA_SPAN_NULL);
     if (r == MA_OK)

@@ -69,7 +69,7 @@ static int automatic_id(struct ma_ctx *ctx, struct ma_span email, struct ma_span
 }
 
 /* A verified primary e-mail counts as an e-mail factor unless the same address was enrolled by hand. */
-static int automatic_email(struct ma_ctx *ctx, const struct ma_method_view *v, size_t n, struct ma_method_view *ret)
+static int automatic_email(struct ma_ctx *ctx, const struct ma_method *rows, size_t n, struct ma_method_view *ret)
 {
     struct ma_user u;
     if (!(ctx->state->factors & 1u << MA_FACTOR_EMAIL) || !ctx->conf->enrollment.auto_email_factor)
@@ -80,11 +80,27 @@ static int automatic_email(struct ma_ctx *ctx, const struct ma_method_view *v, s
     if (!u.email.p || !u.email_verified)
         return MA_E_NOTFOUND;
     for (size_t i = 0; i < n; i++)
-        if (v[i].type == MA_FACTOR_EMAIL && v[i].confirmed && ma_span_eq(v[i].address, u.email))
+        if (rows[i].type == MA_FACTOR_EMAIL && rows[i].confirmed && ma_span_eq(rows[i].address, u.email))
             return MA_E_NOTFOUND;
     *ret = (struct ma_method_view){
         .type = MA_FACTOR_EMAIL, .confirmed = true, .address = u.email, .created_at = u.created_at, .automatic = true};
     return automatic_id(ctx, u.email, &ret->id);
+}
+
+/* What is listed without a row in the methods table: the password and the automatic e-mail. */
+static int synthetic(struct ma_ctx *ctx, const struct ma_method *rows, size_t n, struct ma_method_view v[2],
+                     size_t *ret_n)
+{
+    *ret_n = 0;
+    int r = ctx->who.has_database ? ma_password_view(ctx, &v[0]) : MA_E_NOTFOUND;
+    if (r == MA_OK)
+        (*ret_n)++;
+    else if (r != MA_E_NOTFOUND)
+        return r;
+    r = automatic_email(ctx, rows, n, &v[*ret_n]);
+    if (r == MA_OK)
+        (*ret_n)++;
+    return r == MA_E_NOTFOUND ? MA_OK : r;
 }
 
 static bool before(const struct ma_method_view *a, const struct ma_method_view *b)
@@ -127,28 +143,18 @@ static size_t take_rows(const struct ma_ctx *ctx, const struct ma_method *rows, 
 int ma_methods_list(struct ma_ctx *ctx, struct ma_method_view v[MA_METHODS_LISTED_MAX], size_t *ret_n)
 {
     struct ma_method *rows = ma_arena_alloc(ctx->arena, MA_METHODS_MAX * sizeof *rows);
-    struct ma_method_view password, email;
-    size_t n = 0;
+    struct ma_method_view more[2];
+    size_t n_rows = 0, n_more = 0;
     if (!rows)
         return MA_E_NOMEM;
-    int r = ma_method_list(ctx->db, ctx->arena, ctx->who.user_id, ctx->now_ms, rows, MA_METHODS_MAX, &n);
+    int r = ma_method_list(ctx->db, ctx->arena, ctx->who.user_id, ctx->now_ms, rows, MA_METHODS_MAX, &n_rows);
+    if (r == MA_OK)
+        r = synthetic(ctx, rows, n_rows, more, &n_more);
     if (r < 0)
         return r;
-    enum { SYNTHETIC = 2 }; /* places kept for the password and the automatic e-mail */
-    n = take_rows(ctx, rows, n, MA_METHODS_LISTED_MAX - SYNTHETIC, v);
-    if (ctx->who.has_database) {
-        r = ma_password_view(ctx, &password);
-        if (r < 0 && r != MA_E_NOTFOUND)
-            return r;
-        if (r == MA_OK)
-            insert_ordered(v, &n, &password);
-    }
-    r = automatic_email(ctx, v, n, &email);
-    if (r < 0 && r != MA_E_NOTFOUND)
-        return r;
-    if (r == MA_OK)
-        insert_ordered(v, &n, &email);
-    *ret_n = n;
+    *ret_n = take_rows(ctx, rows, n_rows, MA_METHODS_LISTED_MAX - n_more, v);
+    for (size_t i = 0; i < n_more; i++)
+        insert_ordered(v, ret_n, &more[i]);
     return MA_OK;
 }
 

@@ -24,8 +24,19 @@ static int broken(struct ma_ctx *ctx, const char *text)
     return MA_OK;
 }
 
+/* The current password was just proven, so a string from an import can give way to one of ours. */
+static int upgrade(struct ma_ctx *ctx, struct ma_span stored, struct ma_span password, struct ma_new_password *np)
+{
+    if (!ma_password_needs_rehash((const char *)stored.p, MA_ARGON2_DEFAULT) || stored.n >= sizeof np->old_hash)
+        return MA_OK;
+    memcpy(np->old_hash, stored.p, stored.n);
+    np->old_hash[stored.n] = '\0';
+    return ma_password_hash(ctx->app->rand, MA_ARGON2_DEFAULT, password, np->hash);
+}
+
 /* History counts the current password, the initial one included. */
-static int check_history(struct ma_ctx *ctx, const struct ma_password_policy *p, struct ma_span password)
+static int check_history(struct ma_ctx *ctx, const struct ma_password_policy *p, struct ma_span password,
+                         struct ma_new_password *np)
 {
     struct ma_span hashes[HISTORY_MAX];
     size_t n = 0;
@@ -36,8 +47,10 @@ static int check_history(struct ma_ctx *ctx, const struct ma_password_policy *p,
                                 hashes, &n);
     for (size_t i = 0; r == MA_OK && i < n; i++) {
         int match = ma_password_verify((const char *)hashes[i].p, password);
-        if (match == MA_OK)
-            return broken(ctx, MA_PASSWORD_HISTORY_TEXT);
+        if (match == MA_OK) {
+            r = broken(ctx, MA_PASSWORD_HISTORY_TEXT);
+            return r == MA_OK && i == 0 ? upgrade(ctx, hashes[0], password, np) : r;
+        }
         if (match != MA_E_AUTH && match != MA_E_UNSUPPORTED)
             r = match;
     }
@@ -76,7 +89,7 @@ int ma_password_prepare(struct ma_ctx *ctx, struct ma_span auth_session, struct 
     ctx->errs->n = 0;
     r = check_rules(ctx, &c->password_policy, password, &effective);
     if (r == MA_OK)
-        r = check_history(ctx, &c->password_policy, effective);
+        r = check_history(ctx, &c->password_policy, effective, ret);
     if (r == MA_OK && ctx->errs->n > 0)
         return ma_problem_validation(ctx);
     ret->session_mac = e.session_mac;
@@ -84,6 +97,16 @@ int ma_password_prepare(struct ma_ctx *ctx, struct ma_span auth_session, struct 
     if (r == MA_OK)
         r = ma_password_hash(ctx->app->rand, MA_ARGON2_DEFAULT, effective, ret->hash);
     return r;
+}
+
+int ma_password_refused(struct ma_ctx *ctx, const struct ma_new_password *np)
+{
+    ma_audit_failure(ctx);
+    ctx->keep = true;
+    if (!np->old_hash[0])
+        return MA_E_PROBLEM;
+    int r = ma_password_rehash(ctx->db, ctx->who.user_id, ma_span_str(np->old_hash), ma_span_str(np->hash));
+    return r == MA_OK || r == MA_E_CONFLICT || r == MA_E_NOTFOUND ? MA_E_PROBLEM : r;
 }
 
 int ma_password_change(struct ma_ctx *ctx, const struct ma_new_password *np, struct ma_method_view *ret)

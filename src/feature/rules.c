@@ -11,9 +11,19 @@ bool ma_factor_is_primary(enum ma_factor f)
     return f == MA_FACTOR_PASSWORD || f == MA_FACTOR_PASSKEY;
 }
 
+uint32_t ma_factors_enabled(const struct ma_ctx *ctx)
+{
+    uint32_t on = ctx->state->factors & MA_FACTORS_SUPPORTED;
+    if (!ctx->conf->delivery.email[0])
+        on &= ~(1u << MA_FACTOR_EMAIL);
+    if (!ctx->conf->delivery.sms[0] && !ctx->conf->delivery.voice[0])
+        on &= ~(1u << MA_FACTOR_PHONE);
+    return on;
+}
+
 uint32_t ma_factors_open(const struct ma_ctx *ctx)
 {
-    uint32_t open = ctx->state->factors & MA_FACTORS_SUPPORTED;
+    uint32_t open = ma_factors_enabled(ctx);
     if (!ctx->who.has_database)
         open &= ~(1u << MA_FACTOR_PASSWORD | 1u << MA_FACTOR_PASSKEY);
     return open;
@@ -21,7 +31,7 @@ uint32_t ma_factors_open(const struct ma_ctx *ctx)
 
 int ma_require_factor(struct ma_ctx *ctx, enum ma_factor type)
 {
-    if (ctx->state->factors & MA_FACTORS_SUPPORTED & 1u << type)
+    if (ma_factors_enabled(ctx) & 1u << type)
         return MA_OK;
     return ma_problem(ctx, MA_P_BAD_REQUEST, "unsupported_challenge_type");
 }
