@@ -65,34 +65,60 @@ static int parse_node(struct ma_span s, struct ma_addr *ret)
     return ma_addr_parse(s, ret);
 }
 
-struct hop {
+/* What one family of headers says: the address of the client, and the host and scheme it asked for. */
+struct claim {
+    struct ma_addr client;
     struct ma_span host, proto;
 };
 
-/* Walks the list from the nearest hop outwards as long as the hop that added the entry is trusted. */
-static struct hop walk(struct ma_ctx *ctx, struct ma_addr *client)
+/* Walks a list from the nearest hop outwards as long as the hop that added the entry is trusted. */
+static struct claim walk(const struct ma_conf *conf, const struct ma_addr *peer, struct ma_span list, bool standard)
 {
-    struct hop seen = {MA_SPAN_NULL, MA_SPAN_NULL};
-    bool standard = ctx->req.forwarded.p != NULL;
-    struct ma_span list = standard ? ctx->req.forwarded : ctx->req.x_forwarded_for;
-    struct ma_addr next = *client;
-    while (trusted(ctx->conf, &next) && list.n > 0) {
+    struct claim c = {.client = *peer};
+    while (trusted(conf, &c.client) && list.n > 0) {
         struct ma_span item = last_item(&list);
         struct ma_span node = standard ? forwarded_param(item, "for") : item;
         if (standard) {
-            seen.host = forwarded_param(item, "host");
-            seen.proto = forwarded_param(item, "proto");
+            c.host = forwarded_param(item, "host");
+            c.proto = forwarded_param(item, "proto");
         }
+        struct ma_addr next;
         if (node.n == 0 || parse_node(node, &next) < 0)
             break;
-        *client = next;
+        c.client = next;
     }
-    if (!standard) {
-        struct ma_span hosts = ctx->req.x_forwarded_host, protos = ctx->req.x_forwarded_proto;
-        seen.host = hosts.p ? last_item(&hosts) : MA_SPAN_NULL;
-        seen.proto = protos.p ? last_item(&protos) : MA_SPAN_NULL;
-    }
-    return seen;
+    return c;
+}
+
+static struct claim claim_standard(const struct ma_ctx *ctx, const struct ma_addr *peer)
+{
+    return walk(ctx->conf, peer, ctx->req.forwarded, true);
+}
+
+static struct claim claim_x(const struct ma_ctx *ctx, const struct ma_addr *peer)
+{
+    struct ma_span hosts = ctx->req.x_forwarded_host, protos = ctx->req.x_forwarded_proto;
+    struct claim c = walk(ctx->conf, peer, ctx->req.x_forwarded_for, false);
+    c.host = hosts.p ? last_item(&hosts) : MA_SPAN_NULL;
+    c.proto = protos.p ? last_item(&protos) : MA_SPAN_NULL;
+    return c;
+}
+
+/* A proxy sets one family and may pass the other through as the client sent it. Where both are there and disagree,
+ * nobody can tell which one is the proxy's: neither is believed. */
+static struct claim believe(const struct ma_ctx *ctx, const struct ma_addr *peer)
+{
+    struct claim nothing = {.client = *peer};
+    bool x = ctx->req.x_forwarded_for.p || ctx->req.x_forwarded_host.p || ctx->req.x_forwarded_proto.p;
+    if (!ctx->req.forwarded.p)
+        return x ? claim_x(ctx, peer) : nothing;
+    struct claim a = claim_standard(ctx, peer);
+    if (!x)
+        return a;
+    struct claim b = claim_x(ctx, peer);
+    bool same = memcmp(a.client.b, b.client.b, sizeof a.client.b) == 0 && ma_span_eq(a.host, b.host) &&
+                ma_span_eq(a.proto, b.proto);
+    return same ? a : nothing;
 }
 
 static bool origin_matches(const char *origin, struct ma_span host, struct ma_span proto)
@@ -121,10 +147,11 @@ void ma_forwarded_apply(struct ma_ctx *ctx, const struct ma_addr *peer)
     ctx->req.client = *peer;
     struct ma_span host = ctx->req.host, proto = MA_SPAN_NULL;
     if (ctx->conf->trusted_proxies.n > 0 && trusted(ctx->conf, peer)) {
-        struct hop seen = walk(ctx, &ctx->req.client);
-        if (seen.host.n > 0)
-            host = seen.host;
-        proto = seen.proto;
+        struct claim c = believe(ctx, peer);
+        ctx->req.client = c.client;
+        if (c.host.n > 0)
+            host = c.host;
+        proto = c.proto;
     }
     ctx->req.domain = ctx->conf->custom_domains.n ? domain_of(ctx->conf, host, proto) : 0;
 }
