@@ -23,16 +23,13 @@
 struct ma_jws {
     enum ma_jws_alg alg;
     struct ma_span kid;     /* p == NULL when absent */
-    struct ma_span head;    /* borrowed: the first part as sent */
     struct ma_span input;   /* borrowed: header "." payload as sent (RFC 7515 §5.2 step 8) */
     struct ma_span payload; /* arena: decoded bytes */
     uint8_t sig[MA_SIG_MAX];
     size_t sig_n;
 };
-/* Splits and decodes all but the header; decodes and checks the header; both. NULL when good, else the reason. A
- * reason for lack of memory is MA_JWS_NOMEM. */
-const char *ma_jws_split(struct ma_arena *a, struct ma_span compact, struct ma_jws *ret);
-const char *ma_jws_header(struct ma_arena *a, struct ma_jws *jws);
+/* Splits, decodes and checks the header. NULL when good, else the reason. A reason for lack of memory is
+ * MA_JWS_NOMEM. */
 const char *ma_jws_parse(struct ma_arena *a, struct ma_span compact, struct ma_jws *ret);
 /* The token's signature was good: its header will be recognised by this thread. */
 void ma_jws_remember(struct ma_span compact, const struct ma_jws *jws);
@@ -44,30 +41,17 @@ enum ma_jws_verdict { MA_JWS_GOOD, MA_JWS_UNKNOWN_KID, MA_JWS_WRONG_ALG, MA_JWS_
 enum ma_jws_verdict ma_jws_check(const struct ma_jws *jws, const struct ma_jwks *set, uint32_t algorithms,
                                  int64_t now_ms);
 
-/* All tokens of a key have the same header: the set remembers the one that was good, by its text. True when jws has
- * it, alg and kid filled in; remember after MA_JWS_GOOD. */
-bool ma_jws_recall(struct ma_jws *jws, struct ma_jwks *set);
-void ma_jws_remember(const struct ma_jws *jws, struct ma_jwks *set);
-
 /* --- jwk.c: keys and key sets (RFC 7517) --- */
-
-#define MA_HEADER_KEPT_MAX 512u /* bytes of a header part worth remembering */
-struct ma_known_header {
-    enum ma_jws_alg alg;
-    size_t n;
-    uint8_t text[];
-};
 
 struct ma_jwk {
     char kid[MA_KID_MAX + 1];
     size_t kid_n; /* 0: none */
     struct ma_key *key;
-    uint32_t algs;                            /* bits of enum ma_jws_alg it may be used with */
-    int64_t retires_ms;                       /* wall time after which it verifies nothing; 0: never */
-    _Atomic(struct ma_known_header *) header; /* set once */
-    uint8_t digest[MA_SHA256_LEN];            /* over kid, algorithms and public parameters */
+    uint32_t algs;                 /* bits of enum ma_jws_alg it may be used with */
+    int64_t retires_ms;            /* wall time after which it verifies nothing; 0: never */
+    uint8_t digest[MA_SHA256_LEN]; /* over kid, algorithms and public parameters */
 };
-/* Immutable once published, but for the headers; shared by counted references. */
+/* Immutable once published; shared by counted references. */
 struct ma_jwks {
     atomic_uint refs;
     size_t n, cap;

@@ -504,22 +504,14 @@ static enum ma_token_verdict from_jws(enum ma_jws_verdict v, const char **reason
     }
 }
 
-static enum ma_token_verdict check_signature(struct ma_jose *j, struct ma_arena *a, struct ma_issuer *i,
-                                             struct ma_jws *jws, int64_t now_ms, const char **reason)
+static enum ma_token_verdict check_signature(struct ma_jose *j, struct ma_issuer *i, const struct ma_jws *jws,
+                                             int64_t now_ms, const char **reason)
 {
     MA_CLEANUP(ma_jwks_unref_p) struct ma_jwks *keys = ma_issuer_keys(i);
-    bool known = keys && ma_jws_recall(jws, keys);
-    const char *problem = known ? NULL : ma_jws_header(a, jws);
-    if (problem) {
-        *reason = problem;
-        return problem == MA_JWS_NOMEM ? MA_TOK_NOMEM : MA_TOK_BAD;
-    }
     enum ma_token_verdict v = MA_TOK_NEED_KEYS;
     *reason = "there are no keys of the token's issuer";
     if (keys)
         v = from_jws(ma_jws_check(jws, keys, i->algorithms, now_ms), reason);
-    if (v == MA_TOK_OK && !known)
-        ma_jws_remember(jws, keys);
     return v == MA_TOK_NEED_KEYS ? ma_issuer_may_ask(j, i, keys) : v;
 }
 
@@ -537,7 +529,7 @@ enum ma_token_verdict ma_token_verify(struct ma_jose *j, struct ma_arena *a, str
     }
     struct ma_expect expect = {v, host_domain, now_ms};
     /* Claims first: only a token that would otherwise be good may cost a signature check or cause a fetch. */
-    const char *problem = ma_jws_split(a, compact, &jws);
+    const char *problem = ma_jws_parse(a, compact, &jws);
     if (!problem)
         problem = ma_claims_check(a, jws.payload, &expect, ret);
     if (problem) {

@@ -33,10 +33,8 @@ void ma_jwks_unref(struct ma_jwks *s)
 {
     if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
         return;
-    for (size_t i = 0; i < s->n; i++) {
+    for (size_t i = 0; i < s->n; i++)
         ma_key_free(s->v[i].key);
-        free(atomic_load_explicit(&s->v[i].header, memory_order_relaxed));
-    }
     free(s);
 }
 

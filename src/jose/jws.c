@@ -7,7 +7,6 @@
 #include "ma/codec.h"
 #include "ma/jsonr.h"
 
-#include <stdlib.h>
 #include <strings.h>
 
 const char MA_JWS_NOMEM[] = "out of memory";
@@ -60,12 +59,8 @@ static const char *decode_part(struct ma_arena *a, struct ma_span part, const ch
     return NULL;
 }
 
-const char *ma_jws_header(struct ma_arena *a, struct ma_jws *ret)
+static const char *parse_header(struct ma_arena *a, struct ma_span text, struct ma_jws *ret)
 {
-    struct ma_span text = MA_SPAN_NULL;
-    const char *problem = decode_part(a, ret->head, "the token's header is not base64url", &text);
-    if (problem)
-        return problem;
     MA_CLEANUP(ma_json_free_p) struct ma_json *doc = NULL;
     struct header h = {0};
     struct ma_verrs errs = {.n = 0, .arena = a};
@@ -159,61 +154,24 @@ static bool split(struct ma_span s, struct ma_span *head, struct ma_span *body, 
     return head->n > 0 && body->n > 0 && sig->n > 0;
 }
 
-const char *ma_jws_split(struct ma_arena *a, struct ma_span compact, struct ma_jws *ret)
+const char *ma_jws_parse(struct ma_arena *a, struct ma_span compact, struct ma_jws *ret)
 {
+    struct ma_span head;
     struct ma_span body;
     struct ma_span sig;
     if (compact.n > MA_TOKEN_MAX)
         return "the token is too long";
-    if (!split(compact, &ret->head, &body, &sig))
+    if (!split(compact, &head, &body, &sig))
         return "the token does not have three parts";
-    const char *problem = decode_part(a, body, "the token's payload is not base64url", &ret->payload);
+    const char *problem = read_header(a, head, ret);
+    if (!problem)
+        problem = decode_part(a, body, "the token's payload is not base64url", &ret->payload);
     if (problem)
         return problem;
     if (sig.n > MA_B64URL_LEN(MA_SIG_MAX) || ma_b64url_decode(sig, ret->sig, sizeof(ret->sig), &ret->sig_n) < 0)
         return "the token's signature is not base64url";
-    ret->input = ma_span_of(compact.p, ret->head.n + 1 + body.n);
+    ret->input = ma_span_of(compact.p, head.n + 1 + body.n);
     return NULL;
-}
-
-const char *ma_jws_parse(struct ma_arena *a, struct ma_span compact, struct ma_jws *ret)
-{
-    const char *problem = ma_jws_split(a, compact, ret);
-    return problem ? problem : ma_jws_header(a, ret);
-}
-
-bool ma_jws_recall(struct ma_jws *jws, struct ma_jwks *set)
-{
-    for (size_t i = 0; i < set->n; i++) {
-        struct ma_jwk *k = &set->v[i];
-        const struct ma_known_header *h = atomic_load_explicit(&k->header, memory_order_acquire);
-        if (!h || !ma_span_eq(ma_span_of(h->text, h->n), jws->head))
-            continue;
-        jws->alg = h->alg;
-        jws->kid = ma_span_of(k->kid, k->kid_n);
-        return true;
-    }
-    return false;
-}
-
-void ma_jws_remember(const struct ma_jws *jws, struct ma_jwks *set)
-{
-    struct ma_jwk *k = NULL;
-    for (size_t i = 0; jws->kid.p && i < set->n && !k; i++) {
-        if (ma_span_eq(ma_span_of(set->v[i].kid, set->v[i].kid_n), jws->kid))
-            k = &set->v[i];
-    }
-    if (!k || jws->head.n > MA_HEADER_KEPT_MAX || atomic_load_explicit(&k->header, memory_order_relaxed))
-        return;
-    struct ma_known_header *h = malloc(sizeof(*h) + jws->head.n);
-    struct ma_known_header *none = NULL;
-    if (!h)
-        return;
-    h->alg = jws->alg;
-    h->n = jws->head.n;
-    memcpy(h->text, jws->head.p, jws->head.n);
-    if (!atomic_compare_exchange_strong_explicit(&k->header, &none, h, memory_order_release, memory_order_relaxed))
-        free(h);
 }
 
 static bool usable(const struct ma_jwk *k, uint32_t alg_bit, int64_t now_ms)
