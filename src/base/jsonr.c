@@ -8,8 +8,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
-#include <pthread.h>
-#include <stdatomic.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -24,103 +23,19 @@ struct ma_json {
     json_t *root;
 };
 
-/* ---- memory ----
- * Request bodies hold passwords and codes: what jansson frees is wiped. Documents are small, many and short-lived, so
- * each thread carves them from a pool of its own, wiped as soon as the last block of it is free. */
-
-#define POOL_BYTES 16384u
-#define BLOCK_ALIGN 16u
-
-struct pool {
-    _Atomic size_t live; /* blocks; another thread may free the last one */
-    size_t used;
-    _Alignas(BLOCK_ALIGN) uint8_t mem[POOL_BYTES];
-};
-
-struct block {
-    _Alignas(BLOCK_ALIGN) struct pool *pool; /* NULL: malloc'ed */
-    size_t n;
-};
-_Static_assert(sizeof(struct block) == BLOCK_ALIGN, "what follows a block header is aligned like it");
-
-static _Thread_local struct pool *this_pool;
-static pthread_key_t pool_key;
-
-static void pool_end(void *arg)
+/* Request bodies hold passwords and codes: what jansson frees is wiped first. */
+static void wiping_free(void *p)
 {
-    struct pool *p = arg;
-    this_pool = NULL;
-    if (atomic_load(&p->live) == 0) /* else it stays: somebody still reads from it */
-        free(p);
-}
-
-static struct pool *pool_get(void)
-{
-#ifdef __SANITIZE_ADDRESS__
-    return NULL; /* let the sanitizer see each block */
-#else
-    if (!this_pool) {
-        this_pool = calloc(1, sizeof(*this_pool));
-        if (this_pool && pthread_setspecific(pool_key, this_pool) != 0) {
-            free(this_pool);
-            this_pool = NULL;
-        }
-    }
-    return this_pool;
-#endif
-}
-
-static void pool_wipe(struct pool *p)
-{
-    explicit_bzero(p->mem, p->used);
-    p->used = 0;
-}
-
-static void *json_alloc(size_t n)
-{
-    if (n > SIZE_MAX / 2)
-        return NULL;
-    size_t total = sizeof(struct block) + (n + BLOCK_ALIGN - 1) / BLOCK_ALIGN * BLOCK_ALIGN;
-    struct pool *p = total <= POOL_BYTES / 4 ? pool_get() : NULL;
-    if (p && p->used > 0 && atomic_load_explicit(&p->live, memory_order_acquire) == 0)
-        pool_wipe(p);
-    if (p && total > POOL_BYTES - p->used)
-        p = NULL;
-    struct block *b;
-    if (p) {
-        b = (struct block *)(void *)(p->mem + p->used);
-        p->used += total;
-        atomic_fetch_add_explicit(&p->live, 1, memory_order_relaxed);
-    } else {
-        b = malloc(total);
-    }
-    if (!b)
-        return NULL;
-    b->pool = p;
-    b->n = n;
-    return b + 1;
-}
-
-static void json_free(void *mem)
-{
-    if (!mem)
+    if (!p)
         return;
-    struct block *b = (struct block *)mem - 1;
-    struct pool *p = b->pool;
-    if (!p) {
-        explicit_bzero(mem, b->n);
-        free(b);
-        return;
-    }
-    if (atomic_fetch_sub_explicit(&p->live, 1, memory_order_acq_rel) == 1 && p == this_pool)
-        pool_wipe(p);
+    explicit_bzero(p, malloc_usable_size(p));
+    free(p);
 }
 
 /* Before main, hence before any thread: jansson reads these settings without a lock. */
 static __attribute__((constructor)) void jansson_setup(void)
 {
-    (void)pthread_key_create(&pool_key, pool_end);
-    json_set_alloc_funcs(json_alloc, json_free);
+    json_set_alloc_funcs(malloc, wiping_free);
     json_object_seed(0);
 }
 
