@@ -29,9 +29,9 @@ struct ma_policy_in {
 
 enum ma_policy_verdict {
     MA_PV_ALLOW,
+    MA_PV_MACHINE,        /* 403: client-credentials token; first, as its subject is never a known user */
     MA_PV_UNKNOWN_USER,   /* 403 */
     MA_PV_BLOCKED,        /* 403 */
-    MA_PV_MACHINE,        /* 403: client-credentials token */
     MA_PV_DENY_ALL,       /* 403 */
     MA_PV_UNKNOWN_CLIENT, /* 403 */
     MA_PV_THIRD_PARTY,    /* 403 */

@@ -8,6 +8,9 @@
 
 enum { SHARDS = 64, SETS_PER_SHARD = 128, WAYS = 8 };
 
+/* Requests keep the time they began at, so a bucket may be a little ahead of one; more is a clock that was set back. */
+enum { CLOCK_SLACK_MS = 60000 };
+
 /* Tokens are counted in millionths so that slow refills lose nothing to rounding. */
 #define MICRO 1000000
 
@@ -16,6 +19,8 @@ struct entry {
     int64_t at_ms;
     int64_t micro; /* tokens left, in millionths, at at_ms */
     int64_t full;  /* bucket size, in millionths */
+    int64_t rest;  /* what division left of the last refill, in millionths × milliseconds */
+    int64_t full_at_ms;
 };
 
 struct shard {
@@ -79,19 +84,20 @@ static void refill(struct entry *e, int64_t limit, int64_t period_ms, int64_t no
         e->micro = full > spent ? full - spent : 0;
         e->full = full;
     }
-    if (elapsed <= 0) /* also when the clock went back */
+    if (elapsed < -CLOCK_SLACK_MS)
+        e->at_ms = now_ms;
+    if (elapsed <= 0)
         return;
-    if (elapsed >= period_ms) {
-        e->micro = full;
-    } else {
-        __extension__ typedef __int128 wide;
-        wide add = (wide)full * elapsed / period_ms;
-        e->micro = (wide)e->micro + add > full ? full : e->micro + (int64_t)add;
-    }
+    __extension__ typedef __int128 wide;
+    wide gain = (wide)full * (elapsed < period_ms ? elapsed : period_ms) + e->rest;
+    wide level = e->micro + gain / period_ms;
+    e->micro = level < full ? (int64_t)level : full;
+    e->rest = level < full ? (int64_t)(gain % period_ms) : 0;
     e->at_ms = now_ms;
 }
 
-/* The key's entry, or the fullest one of its set emptied for it: a full bucket equals no bucket. */
+/* The key's entry, or the fullest one of its set emptied for it: a full bucket equals no bucket, and the one that
+ * will be full first loses least. */
 static struct entry *find(struct entry *set, uint64_t key, int64_t limit, int64_t now_ms)
 {
     struct entry *victim = &set[0];
@@ -100,18 +106,18 @@ static struct entry *find(struct entry *set, uint64_t key, int64_t limit, int64_
             return &set[i];
         if (victim->key == 0)
             continue;
-        if (set[i].key == 0 || set[i].at_ms < victim->at_ms)
+        if (set[i].key == 0 || set[i].full_at_ms < victim->full_at_ms)
             victim = &set[i];
     }
     *victim = (struct entry){.key = key, .at_ms = now_ms, .micro = limit * MICRO, .full = limit * MICRO};
     return victim;
 }
 
-static int64_t wait_ms(const struct entry *e, int64_t limit, int64_t period_ms)
+/* How long so many millionths take to come back. */
+static int64_t wait_ms(const struct entry *e, int64_t missing, int64_t period_ms)
 {
-    int64_t missing = MICRO - e->micro % MICRO; /* to the next whole token */
     __extension__ typedef __int128 wide;
-    wide ms = ((wide)missing * period_ms + (wide)limit * MICRO - 1) / ((wide)limit * MICRO);
+    wide ms = ((wide)missing * period_ms - e->rest + e->full - 1) / e->full;
     return (int64_t)ms;
 }
 
@@ -131,7 +137,8 @@ static void bucket(struct ma_limits *l, enum ma_bucket b, struct ma_span key, in
     bool allowed = e->micro >= MICRO;
     if (allowed && take)
         e->micro -= MICRO;
-    int64_t next_ms = e->micro >= e->full ? 0 : wait_ms(e, limit, period_ms);
+    int64_t next_ms = e->micro >= e->full ? 0 : wait_ms(e, MICRO - e->micro % MICRO, period_ms);
+    e->full_at_ms = e->at_ms + wait_ms(e, e->full - e->micro, period_ms);
     *ret = (struct ma_limit_state){.allowed = allowed,
                                    .limit = limit,
                                    .remaining = e->micro / MICRO,
