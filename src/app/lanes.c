@@ -96,9 +96,9 @@ void ma_lane_push(struct ma_lanes *l, enum ma_lane lane, struct ma_ctx *ctx)
     bool was_empty = q->head == NULL;
     *q->tail = ctx;
     q->tail = &ctx->queue_next;
-    (void)pthread_mutex_unlock(&q->lock);
-    if (was_empty || lane != MA_LANE_WRITE)
+    if (was_empty || lane != MA_LANE_WRITE) /* under the lock: without it the lane may be gone already */
         (void)pthread_cond_signal(&q->wake);
+    (void)pthread_mutex_unlock(&q->lock);
 }
 
 size_t ma_lane_depth(const struct ma_lanes *l, enum ma_lane lane)
@@ -300,8 +300,12 @@ int ma_lanes_write(struct ma_lanes *l, int (*fn)(struct ma_db *, void *), void *
 static struct ma_ctx *wait_one(struct lane *q)
 {
     (void)pthread_mutex_lock(&q->lock);
-    while (!q->head && !q->stop)
-        (void)pthread_cond_wait(&q->wake, &q->lock);
+    while (!q->head && !(q->stop && atomic_load(&q->reserved) == 0)) { /* a place that was taken is still used */
+        if (q->stop)
+            timed_wait(q, 1);
+        else
+            (void)pthread_cond_wait(&q->wake, &q->lock);
+    }
     int64_t n = 0;
     struct ma_ctx *ctx = take(q, 1, &n);
     (void)pthread_mutex_unlock(&q->lock);
@@ -313,7 +317,12 @@ static void lane_loop(struct ma_lanes *l, enum ma_lane lane, struct ma_db *reade
     struct lane *q = &l->lane[lane];
     for (struct ma_ctx *ctx = wait_one(q); ctx; ctx = wait_one(q)) {
         ctx->db = reader;
-        (void)ma_run_step(ctx);
+        if (reader) {
+            (void)ma_run_step(ctx);
+        } else {
+            ctx->step = NULL;
+            (void)ma_fail(ctx, MA_E_DB, "lane");
+        }
         atomic_fetch_sub(&q->reserved, 1);
         l->env.finished(ctx);
     }
@@ -328,8 +337,11 @@ static void *lane_main(void *arg)
     char why[256] = "";
     struct ma_db *reader = NULL;
     if (ma_db_open(l->env.database, MA_DB_READER, l->env.log, &reader, why) < 0 ||
-        (lane == MA_LANE_NET && ma_httpc_new(&this_httpc) < 0))
+        (lane == MA_LANE_NET && ma_httpc_new(&this_httpc) < 0)) {
         ma_log(l->env.log, MA_LOG_ERROR, "lane.start_failed", MA_KV_S("why", why));
+        ma_db_close(reader);
+        reader = NULL;
+    }
     lane_loop(l, lane, reader);
     ma_httpc_free(this_httpc);
     this_httpc = NULL;
