@@ -390,6 +390,7 @@ static enum MHD_Result hand_over(struct MHD_Connection *connection, struct ma_ct
     }
     ctx->phase = PH_WAIT;
     ctx->connection = connection;
+    atomic_store_explicit(&ctx->returned, 0, memory_order_relaxed);
     MHD_suspend_connection(connection); /* before anybody else can resume it */
     ma_lane_push(ctx->app->lanes, ctx->step_lane, ctx);
     return MHD_YES;
@@ -435,6 +436,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
             return take_body(ctx, upload_data, upload_data_size);
         return last_call(connection, ctx);
     case PH_WAIT:
+        (void)atomic_load_explicit(&ctx->returned, memory_order_acquire);
         if (ctx->step)
             return run(connection, ctx);
         return send_answer(connection, ctx);
@@ -490,7 +492,9 @@ static void on_log(void *cls, const char *fmt, va_list ap)
 
 void ma_http_resume(struct ma_ctx *ctx)
 {
-    MHD_resume_connection(ctx->connection);
+    struct MHD_Connection *connection = ctx->connection;
+    atomic_store_explicit(&ctx->returned, 1, memory_order_release); /* not ours from here on */
+    MHD_resume_connection(connection);
 }
 
 /* --- lifecycle --- */

@@ -54,6 +54,11 @@ static const char *row_fault(const struct ma_route *route)
 {
     if (!route->fn || !route->op || !route->path || route->path[0] != '/')
         return "is incomplete";
+    size_t params = 0;
+    for (const char *p = route->path; *p; p++)
+        params += *p == '{';
+    if (params > MA_PARAMS_MAX)
+        return "has too many parameters";
     if (route->scopes == 0)
         return "names no scope and is not marked MA_PUBLIC";
     if ((route->scopes & MA_PUBLIC) && route->scopes != MA_PUBLIC)

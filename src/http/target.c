@@ -54,16 +54,17 @@ static int parse_path(struct ma_arena *a, struct ma_req *req)
 {
     struct ma_span rest = {req->path.p + 1, req->path.n - 1};
     if (rest.n > 0 && rest.p[rest.n - 1] == '/')
-        rest.n--; /* one trailing slash is tolerated */
-    while (rest.n > 0) {
-        const uint8_t *slash = memchr(rest.p, '/', rest.n);
+        rest.n--;                         /* one trailing slash is tolerated */
+    for (bool more = rest.n > 0; more;) { /* what follows the last slash is a segment even when it is empty */
+        const uint8_t *slash = rest.n ? memchr(rest.p, '/', rest.n) : NULL;
         size_t n = slash ? (size_t)(slash - rest.p) : rest.n;
         if (req->n_segments == MA_SEGMENTS_MAX)
-            return MA_E_RANGE;
+            return MA_OK; /* deeper than any route: not found, whatever follows */
         int r = decode_segment(a, ma_span_of(rest.p, n), &req->segments[req->n_segments]);
         if (r < 0)
             return r;
         req->n_segments++;
+        more = slash != NULL;
         rest = slash ? ma_span_of(slash + 1, rest.n - n - 1) : MA_SPAN_NULL;
     }
     return MA_OK;
@@ -74,7 +75,7 @@ static int parse_pair(struct ma_arena *a, struct ma_span raw, struct ma_req *req
     if (raw.n == 0)
         return MA_OK;
     if (req->n_query == MA_QUERY_MAX)
-        return MA_E_RANGE;
+        return MA_E_PARSE;
     const uint8_t *eq = memchr(raw.p, '=', raw.n);
     size_t n = eq ? (size_t)(eq - raw.p) : raw.n;
     struct ma_pair *pair = &req->query[req->n_query];
