@@ -6,6 +6,8 @@
 #ifndef MA_CTX_H
 #define MA_CTX_H
 
+#include <stdatomic.h>
+
 #include "ma/arena.h"
 #include "ma/conf.h"
 #include "ma/db.h"
@@ -148,6 +150,8 @@ struct ma_ctx {
     } audit;
     struct ma_ctx *queue_next;
     int64_t queue_at_us;
+
+    atomic_int returned; /* a lane gave it back: what the lane wrote is visible to whoever has seen this */
 
     /* HTTP thread only */
     void *connection; /* struct MHD_Connection */
