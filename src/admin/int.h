@@ -81,4 +81,9 @@ MA_MUST_USE int ma_frame_recv(int fd, const struct ma_frame_wait *wait, size_t m
 MA_MUST_USE int ma_admin_encode(struct ma_buf *b, const struct ma_admin_args *args);
 MA_MUST_USE int ma_admin_decode(struct ma_arena *a, struct ma_span header, struct ma_admin_args *ret);
 
+/* Whether the peer's first byte begins an HTTP request; waits for it. Nothing is consumed. */
+bool ma_admin_speaks_http(int fd, const struct ma_frame_wait *wait);
+/* Answers one GET or HEAD of /health/live or /health/ready. */
+void ma_admin_http(int fd, const struct ma_frame_wait *wait, const struct ma_admin_env *env);
+
 #endif

@@ -174,6 +174,10 @@ static void serve(struct ma_admin *ad, int fd)
         reply_refused(fd, "refused: only root and the daemon's user may administer it");
         return;
     }
+    if (ma_admin_speaks_http(fd, &wait)) {
+        ma_admin_http(fd, &wait, &ad->env);
+        return;
+    }
     int rc = ma_frame_recv(fd, &wait, MA_ADMIN_PAYLOAD_MAX, &f);
     if (rc == MA_OK)
         run_request(ad, fd, &f);

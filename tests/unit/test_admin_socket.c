@@ -107,7 +107,9 @@ static const struct garbage_row {
 } garbage_rows[] = {
     {"nothing", "", 0, NULL},
     {"half a head", "MAA1\0\0", 6, NULL},
-    {"http", "GET / HTTP/1.1\r\n\r\n", 18, "malformed"},
+    {"http, another path", "GET / HTTP/1.1\r\n\r\n", 18, "HTTP/1.1 404"},
+    {"http, live", "GET /health/live HTTP/1.1\r\n\r\n", 29, "{\"status\":\"ok\"}"},
+    {"http, cut short", "GET /health/live HTTP/1.1\r\n", 27, NULL},
     {"no json", "MAA1\0\0\0\1\0\0\0\0x", 13, "malformed"},
     {"empty header", "MAA1\0\0\0\0\0\0\0\0", 12, "malformed"},
     {"array", "MAA1\0\0\0\2\0\0\0\0[]", 14, "malformed"},
