@@ -79,8 +79,12 @@ static int automatic_email(struct ma_ctx *ctx, const struct ma_method *rows, siz
         return r;
     if (!u.email.p || !u.email_verified)
         return MA_E_NOTFOUND;
+    struct ma_span address = u.email; /* enrolled ones are stored in their normal spelling */
+    r = ma_email_normalise(ctx->arena, u.email, &address);
+    if (r < 0 && r != MA_E_PARSE)
+        return r;
     for (size_t i = 0; i < n; i++)
-        if (rows[i].type == MA_FACTOR_EMAIL && rows[i].confirmed && ma_span_eq(rows[i].address, u.email))
+        if (rows[i].type == MA_FACTOR_EMAIL && rows[i].confirmed && ma_span_eq(rows[i].address, address))
             return MA_E_NOTFOUND;
     *ret = (struct ma_method_view){
         .type = MA_FACTOR_EMAIL, .confirmed = true, .address = u.email, .created_at = u.created_at, .automatic = true};
