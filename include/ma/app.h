@@ -66,6 +66,9 @@ void ma_app_user_changed(const struct ma_app *app, struct ma_span user_id);
 /* Commits so far; counted before anything in them is acknowledged. */
 uint64_t ma_app_commits(const struct ma_app *app);
 void ma_app_count_commit(const struct ma_app *app);
+/* Whether rows read in this request may be remembered under a generation read after its snapshot was taken: not when
+ * something was committed in between, since the generation may then be that of newer rows. */
+bool ma_app_may_remember(const struct ma_app *app, const struct ma_ctx *ctx);
 /* True once stopping began: new work is refused. */
 bool ma_app_stopping(const struct ma_app *app);
 /* Health: NULL when ready, else what is wrong (static). Uses the given reader. */

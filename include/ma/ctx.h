@@ -117,7 +117,8 @@ struct ma_ctx {
     const struct ma_conf *conf;
     struct ma_state *state;
     struct ma_log *log;
-    struct ma_db *db; /* of whoever runs the step: reader inline and in CPU/NET, writer in WRITE */
+    uint64_t snapshot_commits; /* commits that the HTTP thread's snapshot is known to show */
+    struct ma_db *db;          /* of whoever runs the step: reader inline and in CPU/NET, writer in WRITE */
     struct ma_arena *arena;
     const struct ma_route *route;
     struct ma_req req;

@@ -11,6 +11,9 @@
 #include "ma/codec.h"
 #include "ma/http.h"
 #include "ma/lanes.h"
+#include "ma/methods.h"
+
+enum { USER_ID_MAX = 255, NAME_MAX_BYTES = 300 };
 
 /* --- refusals (RFC 6750 §3, RFC 9449 §7.1) --- */
 
@@ -31,11 +34,19 @@ static int refuse_token(struct ma_ctx *ctx, const char *scheme, const char *reas
     return MA_E_PROBLEM;
 }
 
+/* A site has a whole /64 of IPv6 addresses to itself; IPv4 addresses (kept mapped) count one by one. */
+static struct ma_span address_key(const struct ma_addr *a)
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    bool v4 = memcmp(a->b, mapped, sizeof mapped) == 0;
+    return ma_span_of(a->b, v4 ? sizeof a->b : sizeof a->b / 2);
+}
+
 /* Guessing costs its address a token of a bucket; users whose tokens are remembered are not held up by it. */
 static struct ma_limit_state address_bucket(struct ma_ctx *ctx, bool take)
 {
     struct ma_limit_state s;
-    struct ma_span key = ma_span_of(ctx->req.client.b, sizeof ctx->req.client.b);
+    struct ma_span key = address_key(&ctx->req.client);
     int64_t limit = ctx->conf->rate_limit.enabled ? ctx->conf->rate_limit.address_failures : 0;
     (take ? ma_limit_take : ma_limit_peek)(ctx->app->limits, MA_BUCKET_ADDRESS, key, limit, 60000, ctx->now_ms, &s);
     return s;
@@ -104,6 +115,7 @@ static int load_facts(struct ma_ctx *ctx, struct ma_auth_memo *memo)
     struct ma_principal *who = &memo->who;
     memo->state_epoch = ctx->state->epoch;
     memo->user_generation = ma_app_user_generation(ctx->app, who->user_id);
+    memo->storable = ma_app_may_remember(ctx->app, ctx);
     who->user_known = who->user_blocked = who->has_factor = who->has_database = false;
     who->rbac = 0;
     struct ma_user u;
@@ -122,17 +134,37 @@ static int load_facts(struct ma_ctx *ctx, struct ma_auth_memo *memo)
 
 /* --- provisioning --- */
 
+/* What `apply` would refuse is not written down from a token either. */
+static bool is_clean_id(struct ma_span s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] <= 0x20 || s.p[i] == 0x7f)
+            return false;
+    return s.n > 0 && s.n <= USER_ID_MAX && !ma_utf8_has_control(s);
+}
+
+static struct ma_span clean_email(struct ma_ctx *ctx, struct ma_span email)
+{
+    struct ma_span out = MA_SPAN_NULL;
+    return email.p && ma_email_normalise(ctx->arena, email, &out) == MA_OK ? out : MA_SPAN_NULL;
+}
+
+static struct ma_span clean_name(struct ma_span name)
+{
+    return name.p && name.n <= NAME_MAX_BYTES && !ma_utf8_has_control(name) ? name : MA_SPAN_NULL;
+}
+
 static int provision(struct ma_ctx *ctx)
 {
     const struct ma_token *t = ctx->scratch;
     struct ma_user u = {.user_id = t->sub,
-                        .email = t->email,
-                        .email_verified = t->email.p && t->email_verified,
-                        .name = t->name,
+                        .email = clean_email(ctx, t->email),
+                        .name = clean_name(t->name),
                         .roles = MA_LIT("[]"),
                         .permissions = MA_LIT("[]"),
                         .created_at = ctx->now_ms,
                         .updated_at = ctx->now_ms};
+    u.email_verified = u.email.p && t->email_verified;
     int r = ma_user_insert(ctx->db, &u);
     if (r == MA_E_EXISTS) /* two first requests at once */
         r = MA_OK;
@@ -146,7 +178,7 @@ static int provision(struct ma_ctx *ctx)
 static bool may_provision(struct ma_ctx *ctx, const struct ma_token *t)
 {
     if (t->issuer == MA_ISSUER_OWN || (size_t)t->issuer > ctx->conf->n_issuers ||
-        !ctx->conf->issuers[t->issuer - 1].provision)
+        !ctx->conf->issuers[t->issuer - 1].provision || !is_clean_id(t->sub))
         return false;
     struct ma_policy_in in = ma_policy_input(ctx, ma_state_client(ctx->state, ctx->who.client_id));
     in.user_known = true;
@@ -254,7 +286,7 @@ static int from_token(struct ma_ctx *ctx, struct ma_span compact, const uint8_t 
         ctx->scratch = t;
         return ma_next(ctx, MA_LANE_WRITE, provision);
     }
-    if (memo.who.user_known)
+    if (memo.who.user_known && memo.storable)
         ma_auth_cache_put(ctx->app->auth_cache, hash, &memo);
     return MA_OK;
 }
@@ -279,7 +311,8 @@ static int from_memo(struct ma_ctx *ctx, struct ma_auth_memo *memo, struct ma_sp
             ma_auth_cache_drop(ctx->app->auth_cache, hash);
             return from_token(ctx, compact, hash);
         }
-        ma_auth_cache_put(ctx->app->auth_cache, hash, memo);
+        if (memo->storable)
+            ma_auth_cache_put(ctx->app->auth_cache, hash, memo);
     }
     ctx->who = memo->who;
     return MA_OK;

@@ -14,6 +14,7 @@ struct ma_auth_memo {
     uint64_t jose_epoch;         /* keys and issuers */
     uint64_t state_epoch;        /* state document */
     uint64_t user_generation;    /* the user's rows */
+    bool storable;               /* the facts were read under these versions for certain */
 };
 /* Copies strings into the arena. Thread-safe. */
 bool ma_auth_cache_get(struct ma_auth_cache *c, const uint8_t hash[MA_SHA256_LEN], struct ma_arena *a,

@@ -42,6 +42,7 @@ int ma_op_list_methods(struct ma_ctx *ctx)
 {
     struct ma_span type = ma_query(ctx, "type");
     struct ma_list_version version = {ma_app_user_generation(ctx->app, ctx->who.user_id), ctx->state->epoch};
+    bool storable = ma_app_may_remember(ctx->app, ctx); /* after the generation was read */
     int64_t valid_until = 0;
     struct ma_jw w;
     if (type.p)
@@ -50,7 +51,7 @@ int ma_op_list_methods(struct ma_ctx *ctx)
     if (ma_list_cache_get(ctx->app->list_cache, ctx->who.user_id, version, ctx->now_ms, &ctx->resp.body))
         return ma_reply_end(ctx);
     int r = write_list(ctx, MA_FACTOR__COUNT, &valid_until);
-    if (r == MA_OK)
+    if (r == MA_OK && storable)
         ma_list_cache_put(ctx->app->list_cache, ctx->who.user_id, version, valid_until, ma_buf_view(&ctx->resp.body));
     return r;
 }

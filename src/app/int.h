@@ -11,6 +11,8 @@ struct ma_app_shared *ma_shared_new(struct ma_conf *conf);
 void ma_shared_free(struct ma_app_shared *s);
 /* Take the reference. */
 void ma_shared_set_conf(struct ma_app_shared *s, struct ma_conf_ref *fresh);
+/* Loads run one at a time, so that an older one cannot be installed last. */
+void ma_shared_loading(struct ma_app_shared *s, bool begin);
 void ma_shared_set_state(struct ma_app_shared *s, struct ma_state *fresh);
 void ma_shared_set_stopping(struct ma_app_shared *s);
 

@@ -16,7 +16,8 @@ struct ma_conf_ref {
 };
 
 struct ma_app_shared {
-    pthread_mutex_t lock; /* guards conf and state */
+    pthread_mutex_t lock;    /* guards conf and state */
+    pthread_mutex_t loading; /* held from before a state is read until it is installed */
     struct ma_conf_ref *conf;
     struct ma_state *state;
     _Atomic uint64_t generation[GENERATIONS];
@@ -57,6 +58,7 @@ struct ma_app_shared *ma_shared_new(struct ma_conf *conf)
         return NULL;
     }
     (void)pthread_mutex_init(&s->lock, NULL);
+    (void)pthread_mutex_init(&s->loading, NULL);
     s->conf = ma_conf_ref_new(conf);
     if (!s->conf) {
         ma_shared_free(s);
@@ -71,6 +73,7 @@ void ma_shared_free(struct ma_app_shared *s)
         return;
     ma_conf_unref(s->conf);
     ma_state_unref(s->state);
+    (void)pthread_mutex_destroy(&s->loading);
     (void)pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -101,6 +104,11 @@ void ma_shared_set_conf(struct ma_app_shared *s, struct ma_conf_ref *fresh)
     s->conf = fresh;
     (void)pthread_mutex_unlock(&s->lock);
     ma_conf_unref(old);
+}
+
+void ma_shared_loading(struct ma_app_shared *s, bool begin)
+{
+    (void)(begin ? pthread_mutex_lock : pthread_mutex_unlock)(&s->loading);
 }
 
 void ma_shared_set_state(struct ma_app_shared *s, struct ma_state *fresh)
@@ -138,6 +146,11 @@ uint64_t ma_app_commits(const struct ma_app *app)
 void ma_app_count_commit(const struct ma_app *app)
 {
     atomic_fetch_add_explicit(&app->shared->commits, 1, memory_order_release);
+}
+
+bool ma_app_may_remember(const struct ma_app *app, const struct ma_ctx *ctx)
+{
+    return ma_app_commits(app) == ctx->snapshot_commits;
 }
 
 bool ma_app_stopping(const struct ma_app *app)
