@@ -21,16 +21,18 @@ struct ma_lanes_env {
     void (*finished)(struct ma_ctx *);
     /* The step failed and its changes were rolled back: may leave a row about it. Writer thread, in the transaction. */
     void (*rolled_back)(struct ma_ctx *);
-    /* Every HOUSEKEEPING_MS, in a transaction of its own. */
-    int (*housekeeping)(const struct ma_app *, struct ma_db *);
+    /* Every few seconds, in a transaction of its own; soon again when it says that more is left. */
+    int (*housekeeping)(const struct ma_app *, struct ma_db *, bool *ret_more);
     /* A transaction was committed; nothing in it is acknowledged yet. Writer thread. */
     void (*count_commit)(const struct ma_app *);
     /* For each request of it, on the writer thread. */
     void (*committed)(const struct ma_app *, struct ma_ctx *);
 };
 MA_MUST_USE int ma_lanes_start(const struct ma_lanes_env *env, struct ma_lanes **ret, char why[256]);
-/* Finishes everything queued, then joins the threads. */
+/* Takes nothing new, finishes everything queued, then joins the threads. ma_lane_reserve stays legal and refuses. */
 void ma_lanes_stop(struct ma_lanes *l);
+/* After ma_lanes_stop, when nobody can ask any more. NULL is fine. */
+void ma_lanes_free(struct ma_lanes *l);
 
 /* Reserves a place in the lane's queue for this context, or false when it is full. */
 bool ma_lane_reserve(struct ma_lanes *l, enum ma_lane lane);

@@ -40,9 +40,10 @@ static void committed(const struct ma_app *app, struct ma_ctx *ctx)
 }
 
 /* Lapsed enrolments stay for a while, so that a late confirmation hears "expired" and not "unknown". */
-static int housekeeping(const struct ma_app *app, struct ma_db *db)
+static int housekeeping(const struct ma_app *app, struct ma_db *db, bool *ret_more)
 {
     int n = ma_expire_pending(db, app->clock->wall_ms(app->clock) - EXPIRE_GRACE_MS, EXPIRE_BATCH);
+    *ret_more = n >= EXPIRE_BATCH;
     return n < 0 ? n : MA_OK;
 }
 
@@ -68,7 +69,7 @@ static const char *host_of(const char *origin)
     return sep ? sep + 3 : origin;
 }
 
-int ma_app_state_reload(struct ma_app *app, struct ma_db *db)
+static int load_state(struct ma_app *app, struct ma_db *db)
 {
     char why[256] = "";
     struct ma_state *fresh = NULL;
@@ -88,6 +89,14 @@ int ma_app_state_reload(struct ma_app *app, struct ma_db *db)
     }
     ma_shared_set_state(app->shared, fresh);
     return MA_OK;
+}
+
+int ma_app_state_reload(struct ma_app *app, struct ma_db *db)
+{
+    ma_shared_loading(app->shared, true);
+    int r = load_state(app, db);
+    ma_shared_loading(app->shared, false);
+    return r;
 }
 
 const char *ma_app_not_ready(const struct ma_app *app, struct ma_db *reader)
@@ -254,6 +263,7 @@ void ma_app_stop(struct ma_app *app)
     ma_lanes_stop(app->lanes);
     ma_http_stop(app->http);
     ma_http_stop(app->health);
+    ma_lanes_free(app->lanes); /* a late request may still have asked for a place */
     ma_courier_free(app->courier);
     ma_auth_cache_free(app->auth_cache);
     ma_list_cache_free(app->list_cache);

@@ -14,7 +14,7 @@
 #include "ma/app.h"
 #include "ma/httpc.h"
 
-enum { NET_THREADS = 4, HOUSEKEEPING_MS = 15000, LANE_THREADS_MAX = 64 };
+enum { NET_THREADS = 4, HOUSEKEEPING_MS = 15000, HOUSEKEEPING_BUSY_MS = 200, LANE_THREADS_MAX = 64 };
 
 /* A function that some other thread wants in the writer's transaction; lives on that thread's stack. */
 struct write_job {
@@ -223,16 +223,19 @@ static void finish_batch(struct ma_lanes *l, struct ma_ctx *batch, int err)
     }
 }
 
-static void housekeep(struct ma_lanes *l)
+/* Returns the milliseconds until the next time. */
+static int64_t housekeep(struct ma_lanes *l)
 {
+    bool more = false;
     if (ma_db_begin(l->env.writer) < 0)
-        return;
-    if (l->env.housekeeping(l->env.app, l->env.writer) == MA_OK && ma_db_commit(l->env.writer) == MA_OK) {
+        return HOUSEKEEPING_MS;
+    if (l->env.housekeeping(l->env.app, l->env.writer, &more) == MA_OK && ma_db_commit(l->env.writer) == MA_OK) {
         l->env.count_commit(l->env.app);
         ma_db_checkpoint(l->env.writer, false);
     } else {
         ma_db_rollback(l->env.writer);
     }
+    return more ? HOUSEKEEPING_BUSY_MS : HOUSEKEEPING_MS;
 }
 
 static void write_round(struct ma_lanes *l, struct ma_ctx *batch, int64_t n, struct write_job *jobs)
@@ -251,7 +254,7 @@ static void *writer_main(void *arg)
 {
     struct ma_lanes *l = arg;
     struct lane *q = &l->lane[MA_LANE_WRITE];
-    int64_t kept_us = mono_us();
+    int64_t keep_at_us = mono_us() + (int64_t)HOUSEKEEPING_MS * 1000;
     (void)pthread_mutex_lock(&q->lock);
     for (;;) {
         if (!q->head && !q->jobs) {
@@ -267,10 +270,8 @@ static void *writer_main(void *arg)
         (void)pthread_mutex_unlock(&q->lock);
         if (batch || jobs)
             write_round(l, batch, n, jobs);
-        if (mono_us() - kept_us > (int64_t)HOUSEKEEPING_MS * 1000) {
-            kept_us = mono_us();
-            housekeep(l);
-        }
+        if (mono_us() >= keep_at_us)
+            keep_at_us = mono_us() + housekeep(l) * 1000;
         (void)pthread_mutex_lock(&q->lock);
     }
     (void)pthread_mutex_unlock(&q->lock);
@@ -388,6 +389,7 @@ int ma_lanes_start(const struct ma_lanes_env *env, struct ma_lanes **ret, char w
     if (r < 0) {
         (void)snprintf(why, 256, "cannot start a thread");
         ma_lanes_stop(l);
+        ma_lanes_free(l);
         return r;
     }
     *ret = l;
@@ -413,6 +415,12 @@ void ma_lanes_stop(struct ma_lanes *l)
     lane_stop(&l->lane[MA_LANE_NET]);
     lane_stop(&l->lane[MA_LANE_CPU]);
     lane_stop(&l->lane[MA_LANE_WRITE]);
+}
+
+void ma_lanes_free(struct ma_lanes *l)
+{
+    if (!l)
+        return;
     for (size_t i = 0; i < MA_LANE__COUNT; i++) {
         (void)pthread_mutex_destroy(&l->lane[i].lock);
         (void)pthread_cond_destroy(&l->lane[i].wake);

@@ -104,14 +104,22 @@ static void committed(const struct ma_app *app, struct ma_ctx *ctx)
     unlock();
 }
 
-static int housekeeping(const struct ma_app *app, struct ma_db *db)
+static int housekeeping(const struct ma_app *app, struct ma_db *db, bool *ret_more)
 {
+    *ret_more = false;
     (void)app;
     (void)db;
     return MA_OK;
 }
 
 /* --- setup --- */
+
+static void stop_lanes(void)
+{
+    ma_lanes_stop(lanes);
+    ma_lanes_free(lanes);
+    lanes = NULL;
+}
 
 static void start(int64_t queue, int64_t batch, const char *database)
 {
@@ -283,7 +291,7 @@ START_TEST(test_one)
     ck_assert(commits == 1 && requests == 1);
     ck_assert_int_eq(world.commits, 1);
     ck_assert_uint_eq(ma_lane_depth(lanes, MA_LANE_WRITE), 0);
-    ma_lanes_stop(lanes);
+    stop_lanes();
     work_free(&w);
 }
 END_TEST
@@ -313,7 +321,7 @@ START_TEST(test_batches)
     ck_assert_uint_eq(commits, 1 + 3);
     ck_assert_uint_eq(requests, N);
     ck_assert_int_eq(world.unseen, 0);
-    ma_lanes_stop(lanes);
+    stop_lanes();
     for (int i = 0; i < N; i++) {
         ck_assert_int_eq(w[i].ctx.resp.status, 204);
         ck_assert_int_ge(w[i].ctx.queued_us, 0);
@@ -352,7 +360,7 @@ START_TEST(test_savepoints)
     wait_finished((int)MA_COUNT(mixed));
     ma_lanes_counters(lanes, &commits, &requests);
     ck_assert_uint_eq(commits, 2);
-    ma_lanes_stop(lanes);
+    stop_lanes();
     for (size_t i = 0; i < MA_COUNT(mixed); i++) {
         char trace[64];
         (void)snprintf(trace, sizeof trace, "trace|%s", mixed[i].id);
@@ -374,7 +382,7 @@ START_TEST(test_next_lane)
     push(&w);
     wait_finished(1);
     ck_assert_int_eq(w.ctx.resp.status, 200); /* the second lane saw what the first had committed */
-    ma_lanes_stop(lanes);
+    stop_lanes();
     work_free(&w);
 }
 END_TEST
@@ -412,7 +420,7 @@ START_TEST(test_full_disk_fails_the_batch)
     start(QUEUE, QUEUE, f.database);
     int r = ma_lanes_write(lanes, limit_pages, &pages);
     if (r == MA_E_UNSUPPORTED) { /* a build without the test's hooks */
-        ma_lanes_stop(lanes);
+        stop_lanes();
         return;
     }
     T_OK(r);
@@ -438,7 +446,7 @@ START_TEST(test_full_disk_fails_the_batch)
     wait_finished((int)MA_COUNT(rows) + 1);
     ck_assert_int_eq(w[2].ctx.resp.status, 204);
     ck_assert(seen("big"));
-    ma_lanes_stop(lanes);
+    stop_lanes();
     for (size_t i = 0; i < MA_COUNT(rows); i++)
         work_free(&w[i]);
 }
@@ -470,7 +478,7 @@ START_TEST(test_queue_full)
     work_init(&w, "q3", lane, lane == MA_LANE_WRITE ? step_insert : step_to_cpu);
     ma_lane_push(lanes, lane, &w.ctx);
     wait_finished(4);
-    ma_lanes_stop(lanes);
+    stop_lanes();
     work_free(&w);
 }
 END_TEST
@@ -498,7 +506,7 @@ START_TEST(test_cpu_and_net)
     ck_assert_int_eq(cpu.ctx.resp.status, 202);
     ck_assert_int_eq(net.ctx.resp.status, 201);
     ck_assert(!seen("written-by-a-reader"));
-    ma_lanes_stop(lanes);
+    stop_lanes();
     work_free(&cpu);
     work_free(&net);
 }
@@ -513,7 +521,7 @@ START_TEST(test_lane_without_reader)
     wait_finished(1);
     ck_assert_int_eq(w.ctx.resp.status, 503);
     ck_assert_ptr_null(w.ctx.step);
-    ma_lanes_stop(lanes);
+    stop_lanes();
     work_free(&w);
 }
 END_TEST
@@ -547,7 +555,7 @@ START_TEST(test_write)
     T_IS(MA_E_UPSTREAM, ma_lanes_write(lanes, job_fail, b));
     ck_assert(!seen("b"));
     T_OK(ma_lanes_write(lanes, job_insert, b));
-    ma_lanes_stop(lanes);
+    stop_lanes();
 }
 END_TEST
 
@@ -583,7 +591,7 @@ START_TEST(test_writes_of_many_threads)
     }
     wait_finished(1);
     ck_assert_int_eq(w.ctx.resp.status, 204);
-    ma_lanes_stop(lanes);
+    stop_lanes();
     work_free(&w);
 }
 END_TEST
@@ -665,7 +673,7 @@ END_TEST
 START_TEST(test_stop_idle)
 {
     start(QUEUE, BATCH, f.database);
-    ma_lanes_stop(lanes);
+    stop_lanes();
     ma_lanes_stop(NULL);
 }
 END_TEST
@@ -706,7 +714,7 @@ START_TEST(test_crowd)
         ck_assert_int_eq(pthread_join(t[p], NULL), 0);
     wait_finished(PRODUCERS * EACH);
     ma_lanes_counters(lanes, &commits, &requests);
-    ma_lanes_stop(lanes);
+    stop_lanes();
     ck_assert_uint_eq(requests, PRODUCERS * EACH);
     ck_assert_uint_le(commits, requests);
     ck_assert_int_eq(world.unseen, 0);
