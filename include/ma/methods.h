@@ -78,6 +78,7 @@ struct ma_new_password {
     struct ma_span session_mac; /* 32 bytes */
     char hash[256];
     int history;
+    bool reused;        /* refused because it was used before */
     char old_hash[256]; /* refused as the current password: the stored string that is to give way to `hash`; or empty */
 };
 MA_MUST_USE int ma_password_prepare(struct ma_ctx *ctx, struct ma_span auth_session, struct ma_span password,

@@ -71,6 +71,7 @@ static int wrong_code(struct ma_ctx *ctx, const struct ma_enrolment *e)
     (void)ma_problem(ctx, MA_P_BAD_REQUEST, "invalid_code");
     ma_audit_failure(ctx);
     ctx->keep = true;
+    ctx->user_changed = true; /* the last miss takes the pending method along */
     return MA_E_PROBLEM;
 }
 

@@ -48,6 +48,7 @@ static int check_history(struct ma_ctx *ctx, const struct ma_password_policy *p,
     for (size_t i = 0; r == MA_OK && i < n; i++) {
         int match = ma_password_verify((const char *)hashes[i].p, password);
         if (match == MA_OK) {
+            np->reused = true;
             r = broken(ctx, MA_PASSWORD_HISTORY_TEXT);
             return r == MA_OK && i == 0 ? upgrade(ctx, hashes[0], password, np) : r;
         }
@@ -72,12 +73,30 @@ static int check_rules(struct ma_ctx *ctx, const struct ma_password_policy *p, s
     return r;
 }
 
+static struct ma_counter_rule reuse_rule(const struct ma_ctx *ctx)
+{
+    return (struct ma_counter_rule){"password_reuse", ctx->conf->rate_limit.otp_failures_per_hour, 3600000};
+}
+
+static int too_many_guesses(struct ma_ctx *ctx)
+{
+    struct ma_counter_rule rule = reuse_rule(ctx);
+    struct ma_counter_state s;
+    int r = ma_counter_get(ctx->db, ctx->who.user_id, &rule, ctx->now_ms, &s);
+    if (r < 0 || s.allowed)
+        return r;
+    return ma_problem_retry(ctx, MA_P_TOO_MANY, "Too many used passwords; try again later.",
+                            (s.retry_after_ms + 999) / 1000);
+}
+
 int ma_password_prepare(struct ma_ctx *ctx, struct ma_span auth_session, struct ma_span password,
                         struct ma_new_password *ret)
 {
     struct ma_enrolment e;
     struct ma_user u;
     int r = session_of(ctx, auth_session, &e);
+    if (r == MA_OK)
+        r = too_many_guesses(ctx);
     if (r == MA_OK)
         r = ma_user_get(ctx->db, ctx->arena, ctx->who.user_id, &u);
     if (r < 0)
@@ -86,26 +105,42 @@ int ma_password_prepare(struct ma_ctx *ctx, struct ma_span auth_session, struct 
     if (!c)
         return ma_problem(ctx, MA_P_BAD_REQUEST, "The user's database connection is not configured.");
     struct ma_span effective = password;
+    ret->session_mac = e.session_mac;
     ctx->errs->n = 0;
     r = check_rules(ctx, &c->password_policy, password, &effective);
-    if (r == MA_OK)
+    /* History tells what was used before: only somebody who could set this very password hears it, and not often. */
+    if (r == MA_OK && ctx->errs->n == 0)
         r = check_history(ctx, &c->password_policy, effective, ret);
     if (r == MA_OK && ctx->errs->n > 0)
         return ma_problem_validation(ctx);
-    ret->session_mac = e.session_mac;
     ret->history = c->password_policy.history_active ? (int)c->password_policy.history_size : 0;
     if (r == MA_OK)
         r = ma_password_hash(ctx->app->rand, MA_ARGON2_DEFAULT, effective, ret->hash);
     return r;
 }
 
+/* Hitting upon a used password is a guess that came true: it costs like a wrong code. */
+static int count_reuse(struct ma_ctx *ctx, const struct ma_new_password *np)
+{
+    struct ma_counter_rule rule = reuse_rule(ctx);
+    struct ma_counter_state s;
+    int attempts = 0;
+    int r = ma_enrolment_fail(ctx->db, ctx->who.user_id, np->session_mac, MA_SESSION_TRIES, ctx->now_ms, &attempts);
+    if (r == MA_OK || r == MA_E_CONFLICT || r == MA_E_NOTFOUND)
+        r = ma_counter_take(ctx->db, ctx->who.user_id, &rule, ctx->now_ms, &s);
+    return r;
+}
+
 int ma_password_refused(struct ma_ctx *ctx, const struct ma_new_password *np)
 {
+    int r = np->reused ? count_reuse(ctx, np) : MA_OK;
     ma_audit_failure(ctx);
     ctx->keep = true;
+    if (r < 0)
+        return r;
     if (!np->old_hash[0])
         return MA_E_PROBLEM;
-    int r = ma_password_rehash(ctx->db, ctx->who.user_id, ma_span_str(np->old_hash), ma_span_str(np->hash));
+    r = ma_password_rehash(ctx->db, ctx->who.user_id, ma_span_str(np->old_hash), ma_span_str(np->hash));
     return r == MA_OK || r == MA_E_CONFLICT || r == MA_E_NOTFOUND ? MA_E_PROBLEM : r;
 }
 

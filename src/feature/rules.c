@@ -94,6 +94,7 @@ int ma_pending_insert(struct ma_ctx *ctx, struct ma_method *m)
         return r;
     if (!m->id.p)
         return MA_E_NOMEM;
+    ctx->user_changed = true; /* lists show pending ones */
     m->created_at = ctx->now_ms;
     m->expires_at = ctx->now_ms + ma_enrol_ttl_ms(ctx, m->type);
     return ma_method_insert(ctx->db, ctx->who.user_id, m);
