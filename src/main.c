@@ -94,6 +94,11 @@ static void harden(void)
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 #endif
     (void)umask(0077);
+    struct rlimit files; /* connections are many; the hard limit is the operator's word */
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
     (void)signal(SIGPIPE, SIG_IGN);
 }
 

@@ -17,10 +17,12 @@ static bool readable(int fd, const struct ma_frame_wait *wait)
     return poll(p, 2, wait->timeout_ms) > 0 && p[1].revents == 0 && p[0].revents != 0;
 }
 
-bool ma_admin_speaks_http(int fd, const struct ma_frame_wait *wait)
+enum ma_admin_speech ma_admin_listen(int fd, const struct ma_frame_wait *wait)
 {
     char first = 0;
-    return readable(fd, wait) && recv(fd, &first, 1, MSG_PEEK) == 1 && (first == 'G' || first == 'H');
+    if (!readable(fd, wait) || recv(fd, &first, 1, MSG_PEEK) != 1)
+        return MA_SPEECH_NONE;
+    return first == 'G' || first == 'H' ? MA_SPEECH_HTTP : MA_SPEECH_FRAME;
 }
 
 /* Reads up to the end of the header; a body is not taken. */

@@ -81,8 +81,11 @@ MA_MUST_USE int ma_frame_recv(int fd, const struct ma_frame_wait *wait, size_t m
 MA_MUST_USE int ma_admin_encode(struct ma_buf *b, const struct ma_admin_args *args);
 MA_MUST_USE int ma_admin_decode(struct ma_arena *a, struct ma_span header, struct ma_admin_args *ret);
 
-/* Whether the peer's first byte begins an HTTP request; waits for it. Nothing is consumed. */
-bool ma_admin_speaks_http(int fd, const struct ma_frame_wait *wait);
+#define MA_ADMIN_FIRST_BYTE_MS 2000 /* a peer that says nothing does not keep a thread */
+#define MA_ADMIN_BACKOFF_MS 100     /* when the process is out of descriptors */
+enum ma_admin_speech { MA_SPEECH_NONE, MA_SPEECH_FRAME, MA_SPEECH_HTTP };
+/* What the peer's first byte begins; waits for it. Nothing is consumed. */
+enum ma_admin_speech ma_admin_listen(int fd, const struct ma_frame_wait *wait);
 /* Answers one GET or HEAD of /health/live or /health/ready. */
 void ma_admin_http(int fd, const struct ma_frame_wait *wait, const struct ma_admin_env *env);
 

@@ -174,7 +174,11 @@ static void serve(struct ma_admin *ad, int fd)
         reply_refused(fd, "refused: only root and the daemon's user may administer it");
         return;
     }
-    if (ma_admin_speaks_http(fd, &wait)) {
+    const struct ma_frame_wait first = {.timeout_ms = MA_ADMIN_FIRST_BYTE_MS, .stop = ad->stop_fd};
+    enum ma_admin_speech speech = ma_admin_listen(fd, &first);
+    if (speech == MA_SPEECH_NONE)
+        return;
+    if (speech == MA_SPEECH_HTTP) {
         ma_admin_http(fd, &wait, &ad->env);
         return;
     }
@@ -198,8 +202,11 @@ static void *worker(void *arg)
             return NULL;
         /* the listening socket does not block: another worker may have been faster */
         int fd = p[0].revents ? accept4(ad->listen_fd, NULL, NULL, SOCK_CLOEXEC) : -1;
-        if (fd < 0)
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE) /* the connection waits: do not spin on it */
+                (void)poll(&p[1], 1, MA_ADMIN_BACKOFF_MS);
             continue;
+        }
         serve(ad, fd);
         (void)close(fd);
     }

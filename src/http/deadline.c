@@ -18,6 +18,7 @@ enum conn_state { CONN_HEADER, CONN_BODY, CONN_BUSY, CONN_IDLE };
 struct ma_conn {
     struct ma_conn *prev, *next;
     int fd;
+    bool local; /* a UNIX socket */
     _Atomic int state;
     _Atomic uint32_t requests; /* completed ones: tells the timer that its notes are stale */
     _Atomic int64_t since_ms;  /* when the state's deadline began to run */
@@ -35,7 +36,7 @@ struct ma_deadlines {
     pthread_mutex_t lock;
     pthread_cond_t stop_cond;
     bool stop;
-    _Atomic int64_t header_ms, body_ms;
+    _Atomic int64_t header_ms, body_ms, keep_alive_ms;
     struct ma_conn head; /* ring */
 };
 
@@ -61,8 +62,9 @@ static bool idle_is_late(const struct ma_deadlines *d, struct ma_conn *c, int64_
 {
     uint64_t bytes = 0;
     uint32_t requests = atomic_load(&c->requests);
-    if (!bytes_received(c->fd, &bytes))
-        return false;
+    if (!bytes_received(c->fd,
+                        &bytes)) /* a UNIX socket: the whole of the next header within idle time and header time */
+        return now - atomic_load(&c->since_ms) > atomic_load(&d->keep_alive_ms) + atomic_load(&d->header_ms);
     if (requests != c->noted_requests) {
         c->noted_requests = requests;
         c->noted_bytes = bytes;
@@ -147,6 +149,7 @@ void ma_deadlines_set(struct ma_deadlines *d, struct ma_deadline_limits limits)
 {
     atomic_store(&d->header_ms, limits.header_ms);
     atomic_store(&d->body_ms, limits.body_ms);
+    atomic_store(&d->keep_alive_ms, limits.keep_alive_ms);
 }
 
 void ma_deadlines_free(struct ma_deadlines *d)
@@ -168,7 +171,9 @@ struct ma_conn *ma_conn_open(struct ma_deadlines *d, int fd)
     struct ma_conn *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
+    uint64_t bytes;
     c->fd = fd;
+    c->local = !bytes_received(fd, &bytes);
     atomic_store(&c->since_ms, mono(d));
     (void)pthread_mutex_lock(&d->lock);
     c->next = &d->head;
@@ -201,8 +206,10 @@ void ma_conn_body_done(struct ma_conn *c)
     atomic_store_explicit(&c->state, CONN_BUSY, memory_order_release);
 }
 
-void ma_conn_idle(struct ma_conn *c)
+void ma_conn_idle(struct ma_deadlines *d, struct ma_conn *c)
 {
+    if (c->local)
+        atomic_store(&c->since_ms, mono(d));
     atomic_fetch_add_explicit(&c->requests, 1, memory_order_relaxed);
     atomic_store_explicit(&c->state, CONN_IDLE, memory_order_release);
 }

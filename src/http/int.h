@@ -30,7 +30,7 @@ const char *ma_verb_name(enum ma_verb verb);
 struct ma_deadlines;
 struct ma_conn;
 struct ma_deadline_limits {
-    int64_t header_ms, body_ms;
+    int64_t header_ms, body_ms, keep_alive_ms;
 };
 /* tick(arg) is called a few times a second on the timer's thread. */
 MA_MUST_USE int ma_deadlines_new(const struct ma_clock *clock, void (*tick)(void *), void *arg,
@@ -45,7 +45,7 @@ void ma_conn_close(struct ma_deadlines *d, struct ma_conn *c);
 void ma_conn_header_done(struct ma_deadlines *d, struct ma_conn *c, bool has_body);
 void ma_conn_body_done(struct ma_conn *c);
 /* The answer was sent: the next header may begin. */
-void ma_conn_idle(struct ma_conn *c);
+void ma_conn_idle(struct ma_deadlines *d, struct ma_conn *c);
 
 /* --- listen.c --- */
 

@@ -8,15 +8,23 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "ma/api.h"
 #include "ma/app.h"
+#include "ma/codec.h"
 #include "ma/lanes.h"
 
 /* A request line and a token of 8 KiB each, and 8 KiB for the rest: the library wipes all of it for every request. */
-enum { CONNECTION_MEMORY = 24 * 1024, DRAIN_MAX = 64 * 1024, FREE_CONTEXTS_MAX = 256 };
+enum {
+    CONNECTION_MEMORY = 24 * 1024,
+    DRAIN_MAX = 64 * 1024,
+    FREE_CONTEXTS_MAX = 256,
+    ECHO_MAX = 256,
+    SPARE_DESCRIPTORS = 128
+};
 
 enum phase { PH_NEW, PH_BODY, PH_WAIT, PH_SENT };
 
@@ -295,10 +303,16 @@ static void not_found(struct ma_ctx *ctx, const char *method)
     struct ma_span path = ctx->req.path;
     if (path.n >= 6 && memcmp(path.p, "/me/v1", 6) == 0 && (path.n == 6 || path.p[6] == '/'))
         path = ma_span_str(ma_arena_printf(ctx->arena, "/me%.*s", (int)(path.n - 6), (const char *)path.p + 6));
-    const int echo_max = 256;
+    size_t echo = path.n < ECHO_MAX ? path.n : ECHO_MAX;
+    while (echo > 0 && echo < path.n && (path.p[echo] & 0xc0) == 0x80)
+        echo--; /* not inside a character */
+    if (!ma_utf8_valid(ma_span_of(path.p, echo))) {
+        (void)ma_problem(ctx, MA_P_NOT_FOUND, NULL);
+        return;
+    }
     (void)ma_problem(ctx, MA_P_NOT_FOUND,
-                     ma_arena_printf(ctx->arena, "The requested resource %s %.*s was not found.", method,
-                                     path.n < (size_t)echo_max ? (int)path.n : echo_max, (const char *)path.p));
+                     ma_arena_printf(ctx->arena, "The requested resource %s %.*s was not found.", method, (int)echo,
+                                     (const char *)path.p));
 }
 
 /* Finds the route, or answers for the path as a whole. */
@@ -402,6 +416,7 @@ static enum MHD_Result run(struct MHD_Connection *connection, struct ma_ctx *ctx
     (void)pthread_mutex_lock(&w->lock);
     snapshot_begin(w);
     ctx->db = w->reader;
+    ctx->snapshot_commits = w->snapshot_commit;
     int r = ma_pipeline(ctx);
     (void)pthread_mutex_unlock(&w->lock);
     if (r == MA_E_NEXT)
@@ -456,7 +471,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
         return;
     struct ma_conn *c = conn_of(connection);
     if (c)
-        ma_conn_idle(c);
+        ma_conn_idle(s->deadlines, c);
     ma_access_log(ctx);
     ctx_put(ctx);
     atomic_fetch_sub_explicit(&s->in_flight, 1, memory_order_release);
@@ -499,6 +514,21 @@ void ma_http_resume(struct ma_ctx *ctx)
 
 /* --- lifecycle --- */
 
+/* Connections leave descriptors for the database, the admin socket and outgoing calls. */
+static unsigned connection_limit(const struct ma_http_server *s, const struct ma_conf *conf)
+{
+    struct rlimit files;
+    int64_t want = conf->limits.connections;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY ||
+        (int64_t)files.rlim_cur - SPARE_DESCRIPTORS >= want)
+        return (unsigned)want;
+    int64_t have = (int64_t)files.rlim_cur - SPARE_DESCRIPTORS;
+    have = have > SPARE_DESCRIPTORS / 4 ? have : SPARE_DESCRIPTORS / 4;
+    ma_log(s->env.app->log, MA_LOG_WARN, "http.connections_clamped", MA_KV_I("limits_connections", want),
+           MA_KV_I("descriptors", files.rlim_cur), MA_KV_I("connections", have));
+    return (unsigned)have;
+}
+
 static struct MHD_Daemon *start_daemon(struct ma_http_server *s, const struct ma_conf *conf)
 {
     unsigned threads = s->env.threads > 0 ? (unsigned)s->env.threads : (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
@@ -510,7 +540,7 @@ static struct MHD_Daemon *start_daemon(struct ma_http_server *s, const struct ma
                             on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, s, MHD_OPTION_LISTEN_SOCKET,
                             s->listen_fd, MHD_OPTION_UNESCAPE_CALLBACK, keep_raw, NULL, MHD_OPTION_URI_LOG_CALLBACK,
                             on_target, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
-                            on_connection, s, MHD_OPTION_CONNECTION_LIMIT, (unsigned)conf->limits.connections,
+                            on_connection, s, MHD_OPTION_CONNECTION_LIMIT, connection_limit(s, conf),
                             MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)conf->limits.connections_per_address,
                             MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)conf->limits.keep_alive,
                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT,
@@ -520,7 +550,8 @@ static struct MHD_Daemon *start_daemon(struct ma_http_server *s, const struct ma
 void ma_http_reload(struct ma_http_server *s, const struct ma_conf *conf)
 {
     ma_deadlines_set(s->deadlines,
-                     (struct ma_deadline_limits){conf->limits.header_timeout * 1000, conf->limits.body_timeout * 1000});
+                     (struct ma_deadline_limits){conf->limits.header_timeout * 1000, conf->limits.body_timeout * 1000,
+                                                 conf->limits.keep_alive * 1000});
 }
 
 static void server_free(struct ma_http_server *s)
