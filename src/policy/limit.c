@@ -96,9 +96,9 @@ static void refill(struct entry *e, int64_t limit, int64_t period_ms, int64_t no
     e->at_ms = now_ms;
 }
 
-/* The key's entry, or the fullest one of its set emptied for it: a full bucket equals no bucket, and the one that
- * will be full first loses least. */
-static struct entry *find(struct entry *set, uint64_t key, int64_t limit, int64_t now_ms)
+/* The key's entry. Where there is none: NULL, or with `add` the fullest one of its set emptied for it: a full bucket
+ * equals no bucket, and the one that will be full first loses least. */
+static struct entry *find(struct entry *set, uint64_t key, int64_t limit, int64_t now_ms, bool add)
 {
     struct entry *victim = &set[0];
     for (size_t i = 0; i < WAYS; i++) {
@@ -109,6 +109,8 @@ static struct entry *find(struct entry *set, uint64_t key, int64_t limit, int64_
         if (set[i].key == 0 || set[i].full_at_ms < victim->full_at_ms)
             victim = &set[i];
     }
+    if (!add)
+        return NULL;
     *victim = (struct entry){.key = key, .at_ms = now_ms, .micro = limit * MICRO, .full = limit * MICRO};
     return victim;
 }
@@ -132,7 +134,12 @@ static void bucket(struct ma_limits *l, enum ma_bucket b, struct ma_span key, in
     uint64_t h = key_hash(l, b, key);
     struct shard *s = &l->shard[h % SHARDS];
     (void)pthread_mutex_lock(&s->lock);
-    struct entry *e = find(s->e[(h / SHARDS) % SETS_PER_SHARD], h, limit, now_ms);
+    struct entry *e = find(s->e[(h / SHARDS) % SETS_PER_SHARD], h, limit, now_ms, take);
+    if (!e) { /* never spent */
+        (void)pthread_mutex_unlock(&s->lock);
+        *ret = (struct ma_limit_state){true, limit, limit, now_s, 0};
+        return;
+    }
     refill(e, limit, period_ms, now_ms);
     bool allowed = e->micro >= MICRO;
     if (allowed && take)
