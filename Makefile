@@ -8,7 +8,10 @@ SHELL := /bin/bash
 # where no node and npm command exists.
 RUN_PKGS := gcc libc6-dev pkg-config libmicrohttpd-dev libjansson-dev libjwt-dev libssl-dev libsqlite3-dev \
             libcurl4-openssl-dev libconfuse-dev libargon2-dev libcrypt-dev liboath-dev ca-certificates curl jq oathtool
-TEST_PKGS := $(RUN_PKGS) check libsubunit-dev clang-format universal-ctags shellcheck openssl util-linux
+TEST_PKGS := $(RUN_PKGS) check libsubunit-dev libfido2-dev clang-format universal-ctags shellcheck openssl \
+             sqlite3 util-linux
+# Beside these, and only where apt has it: without it the browser tests are skipped, and counted as skipped.
+BROWSER_PKGS := chromium
 FUZZ_PKGS := $(RUN_PKGS) clang libclang-rt-14-dev
 TIDY_PKGS := $(RUN_PKGS) check libsubunit-dev clang-tidy cppcheck
 BENCH_PKGS := $(RUN_PKGS) wrk openssl util-linux
@@ -107,6 +110,9 @@ $(OBJ)/myaccountctl: $(OBJ)/src/tool/myaccountctl.o $(LIB)
 $(OBJ)/tests/%: $(OBJ)/tests/unit/%.o $(SUPPORT_OBJ) $(LIB)
 	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ $(LDLIBS) $(CHECK_LIBS) -o $@
 
+# The second opinion on WebAuthn, in that test only.
+$(OBJ)/tests/test_webauthn_fido2: CHECK_LIBS += -lfido2
+
 $(OBJ)/fuzz/replay_%: $(OBJ)/tests/fuzz/fuzz_%.o $(OBJ)/tests/fuzz/standalone.o $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ $(LDLIBS) -o $@
@@ -157,6 +163,8 @@ deps:
 	$(call install_missing,$(RUN_PKGS),)
 test-deps:
 	$(call install_missing,$(TEST_PKGS),$(WITH_NODE))
+	$(call install_missing,$(BROWSER_PKGS),) || \
+	    echo '*** $(BROWSER_PKGS) cannot be installed: the browser tests will be SKIPPED ***' >&2
 fuzz-deps:
 	$(call install_missing,$(FUZZ_PKGS),)
 tidy-deps:
@@ -174,7 +182,7 @@ demo-reset:
 
 test: test-deps
 	+@$(SUBMAKE) node-modules
-	+@MAKE='$(MAKE)' tests/run $(TESTS)
+	+@MAKE='$(MAKE)' BUILD='$(BUILD)' tests/run $(TESTS)
 
 test-programs: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl $(UNIT) $(REPLAY)
 tsan-programs: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl $(THREADED)
@@ -185,8 +193,9 @@ tests/daemon/node_modules/.package-lock.json: tests/daemon/package-lock.json
 	@cd tests/daemon && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error && touch node_modules/.package-lock.json
 
 bench: bench-deps
-	+@$(SUBMAKE) MODE=release all $(BUILD)/release/bench/bare_server $(BUILD)/release/bench/pairs
-	@BUILD=$(BUILD) tests/bench/bench.sh
+	+@$(SUBMAKE) MODE=release all \
+	    $(BUILD)/release/bench/bare_server $(BUILD)/release/bench/pairs
+	@BUILD="$(BUILD)" tests/bench/bench.sh
 
 TIME ?= 60
 fuzz: fuzz-deps

@@ -117,9 +117,30 @@ bool ma_key_fits(const struct ma_key *k, enum ma_jws_alg alg);
  * MA_E_AUTH. Keeps a per-thread, per-key template context inside so that nothing is set up per call. */
 MA_MUST_USE int ma_key_verify(const struct ma_key *k, enum ma_jws_alg alg, struct ma_span input, struct ma_span sig);
 
+/* The same, with ES* signatures as a DER Ecdsa-Sig-Value (RFC 3279 §2.2.3), as X.509 and WebAuthn carry them. */
+MA_MUST_USE int ma_key_verify_der(const struct ma_key *k, enum ma_jws_alg alg, struct ma_span input,
+                                  struct ma_span sig);
+
 /* Signs as ma_key_verify verifies. MA_E_UNSUPPORTED when the key is public or does not fit the algorithm. */
 #define MA_JWS_SIG_MAX 512u /* bytes: RSA-4096 */
 MA_MUST_USE int ma_key_sign(const struct ma_key *k, enum ma_jws_alg alg, struct ma_span input,
                             uint8_t out[MA_JWS_SIG_MAX], size_t *ret_n);
+
+/* --- X.509 (RFC 5280): what an authenticator's attestation certificate says; no chain of trust is built --- */
+#define MA_X509_DER_MAX 8192u
+struct ma_x509 {
+    struct ma_key *key;     /* owned (ma_x509_clear) */
+    int version;            /* 3 for v3 */
+    bool subject_ok;        /* C, O and CN once each, OU once and "Authenticator Attestation" (WebAuthn §8.2.1) */
+    bool basic_constraints; /* the extension is there */
+    bool ca;                /* and says so */
+    bool has_aaguid;        /* id-fido-gen-ce-aaguid, 1.3.6.1.4.1.45724.1.1.4, is there */
+    bool aaguid_critical;
+    uint8_t aaguid[16];
+};
+/* One DER certificate without anything after it. MA_E_PARSE, MA_E_UNSUPPORTED (its key is not one ma_key takes),
+ * MA_E_NOMEM. *ret needs no clearing after a failure. */
+MA_MUST_USE int ma_x509_read(struct ma_span der, struct ma_x509 *ret);
+void ma_x509_clear(struct ma_x509 *c);
 
 #endif

@@ -68,6 +68,10 @@ struct ma_key {
     bool has_private;
 };
 
+/* Wraps a key (NULL is refused) in a struct ma_key with a reference of its own. MA_E_INVAL when it is not one we use.
+ */
+MA_MUST_USE int ma_key_adopt(EVP_PKEY *pkey, bool has_private, struct ma_key **ret);
+
 /* Drops what OpenSSL queued for this thread (the next reader of the queue would take it for its
  * own failure) and hands the status on. */
 static inline int ma_crypto_fail(int err)

@@ -160,8 +160,7 @@ static bool classify(const EVP_PKEY *pkey, struct ma_key *k)
     return true;
 }
 
-/* Wraps a key in a struct ma_key with a reference of its own. */
-static int adopt(EVP_PKEY *pkey, bool has_private, struct ma_key **ret)
+int ma_key_adopt(EVP_PKEY *pkey, bool has_private, struct ma_key **ret)
 {
     static atomic_uint_fast64_t last_serial;
     struct ma_key found = {.has_private = has_private};
@@ -221,7 +220,7 @@ int ma_key_rsa(struct ma_span n, struct ma_span e, struct ma_key **ret)
         OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, be) != 1)
         return ma_crypto_fail(MA_E_NOMEM);
     MA_CLEANUP(pkey_free_p) EVP_PKEY *pkey = from_params("RSA", bld);
-    return adopt(pkey, false, ret);
+    return ma_key_adopt(pkey, false, ret);
 }
 
 int ma_key_ec(enum ma_key_type curve, struct ma_span x, struct ma_span y, struct ma_key **ret)
@@ -242,7 +241,7 @@ int ma_key_ec(enum ma_key_type curve, struct ma_span x, struct ma_span y, struct
         return ma_crypto_fail(MA_E_NOMEM);
     /* On the curve is enough: these curves have cofactor 1, so the point is in the right group. */
     MA_CLEANUP(pkey_free_p) EVP_PKEY *pkey = from_params("EC", bld);
-    return adopt(pkey, false, ret);
+    return ma_key_adopt(pkey, false, ret);
 }
 
 int ma_key_ed25519(struct ma_span x, struct ma_key **ret)
@@ -251,7 +250,7 @@ int ma_key_ed25519(struct ma_span x, struct ma_key **ret)
     if (x.n != ED25519_LEN)
         return MA_E_INVAL;
     MA_CLEANUP(pkey_free_p) EVP_PKEY *pkey = EVP_PKEY_new_raw_public_key_ex(NULL, "ED25519", NULL, x.p, x.n);
-    return adopt(pkey, false, ret);
+    return ma_key_adopt(pkey, false, ret);
 }
 
 /* --- from PEM, or fresh --- */
@@ -292,7 +291,7 @@ int ma_key_from_pem(struct ma_span pem, struct ma_key **ret)
     MA_CLEANUP(pkey_free_p)
     EVP_PKEY *pkey = is_private ? PEM_read_bio_PrivateKey_ex(bio, NULL, no_passphrase, NULL, NULL, NULL)
                                 : PEM_read_bio_PUBKEY_ex(bio, NULL, no_passphrase, NULL, NULL, NULL);
-    const int rc = adopt(pkey, is_private, ret);
+    const int rc = ma_key_adopt(pkey, is_private, ret);
     ERR_clear_error(); /* the decoders also leave entries behind when they succeed */
     return rc;
 }
@@ -311,7 +310,7 @@ int ma_key_generate(enum ma_key_type type, struct ma_key **ret)
         pkey = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
     else
         return MA_E_INVAL;
-    return pkey ? adopt(pkey, true, ret) : ma_crypto_fail(MA_E_CRYPTO);
+    return pkey ? ma_key_adopt(pkey, true, ret) : ma_crypto_fail(MA_E_CRYPTO);
 }
 
 /* --- export --- */
