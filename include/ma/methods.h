@@ -23,16 +23,20 @@ struct ma_method_view {
     bool confirmed;
     struct ma_span name, address; /* p == NULL: none */
     bool voice;
-    struct ma_span identity_user_id;                       /* password */
+    struct ma_span identity_user_id;                       /* password, passkey */
     int64_t created_at, last_auth_at, last_password_reset; /* ms; 0: none */
     int64_t expires_at;                                    /* pending enrolment: when it lapses; 0 otherwise */
+    const struct ma_credential *credential;                /* passkey, webauthn-*; NULL otherwise and while pending */
     bool automatic;                                        /* the verified primary e-mail, which nobody enrolled */
 };
 
 /* Factors this program can enrol. */
 #define MA_FACTORS_SUPPORTED                                                                                           \
     (1u << MA_FACTOR_PASSWORD | 1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_PHONE | 1u << MA_FACTOR_EMAIL |                 \
-     1u << MA_FACTOR_RECOVERY)
+     1u << MA_FACTOR_RECOVERY | 1u << MA_FACTOR_PASSKEY | 1u << MA_FACTOR_WEBAUTHN_PLATFORM |                          \
+     1u << MA_FACTOR_WEBAUTHN_ROAMING)
+#define MA_FACTORS_WEBAUTHN                                                                                            \
+    (1u << MA_FACTOR_PASSKEY | 1u << MA_FACTOR_WEBAUTHN_PLATFORM | 1u << MA_FACTOR_WEBAUTHN_ROAMING)
 bool ma_factor_is_primary(enum ma_factor f);
 /* The factor types that are switched on and can be carried out: a code needs a channel to be sent through. */
 uint32_t ma_factors_enabled(const struct ma_ctx *ctx);

@@ -113,6 +113,30 @@ MA_MUST_USE int ma_method_delete_all(struct ma_db *db, struct ma_span user_id);
 /* Deletes pending methods and enrolments that lapsed before `before`, at most limit of each. Returns count ≥ 0. */
 int ma_expire_pending(struct ma_db *db, int64_t before, int limit);
 
+/* --- WebAuthn credentials: what a passkey's or security key's method row holds besides --- */
+struct ma_credential {
+    struct ma_span method_id;
+    struct ma_span credential_id;
+    struct ma_span public_key; /* COSE_Key as received */
+    int64_t alg;               /* COSE algorithm */
+    int64_t sign_count;
+    uint8_t aaguid[16];
+    bool be, bs, uv;            /* backup eligible, backed up, user was verified at registration */
+    struct ma_span attestation; /* "none", "packed", … */
+    struct ma_span transports;  /* JSON array text; p == NULL: not told */
+    struct ma_span user_agent;  /* label of the browser it was made in; p == NULL */
+    struct ma_span rp_id;
+    struct ma_span user_handle;
+};
+/* MA_E_EXISTS when the credential id is taken, by whomever. */
+MA_MUST_USE int ma_credential_insert(struct ma_db *db, struct ma_span user_id, const struct ma_credential *c);
+/* A user's credentials, in no order; they go with their methods. */
+MA_MUST_USE int ma_credential_list(struct ma_db *db, struct ma_arena *a, struct ma_span user_id,
+                                   struct ma_credential *ret, size_t cap, size_t *ret_n);
+/* The random handle authenticators know the user by; MA_E_NOTFOUND before the first registration. */
+MA_MUST_USE int ma_user_handle_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_span *ret);
+MA_MUST_USE int ma_user_handle_insert(struct ma_db *db, struct ma_span user_id, struct ma_span handle, int64_t now);
+
 /* --- enrolment sessions --- */
 struct ma_enrolment {
     struct ma_span session_mac; /* 32 bytes: vault mac of the auth_session, purpose "session" */

@@ -20,6 +20,52 @@ static void write_password_members(struct ma_jw *w, const struct ma_method_view 
         ma_jw_kdate(w, "last_password_reset", v->last_password_reset);
 }
 
+static void write_base64(struct ma_jw *w, const char *key, struct ma_span bytes, bool url)
+{
+    char text[MA_B64_LEN(2048) + 1];
+    if (bytes.n > 2048)
+        return;
+    (url ? ma_b64url_encode : ma_b64_encode)(bytes, text);
+    ma_jw_kcstr(w, key, text);
+}
+
+static void write_aaguid(struct ma_jw *w, const uint8_t aaguid[16])
+{
+    char hex[33], text[37];
+    size_t at = 0;
+    ma_hex_encode(ma_span_of(aaguid, 16), hex);
+    for (size_t i = 0; i < 32; i++) {
+        if (i == 8 || i == 12 || i == 16 || i == 20)
+            text[at++] = '-';
+        text[at++] = hex[i];
+    }
+    text[at] = '\0';
+    ma_jw_kcstr(w, "aaguid", text);
+}
+
+static void write_passkey_members(struct ma_jw *w, const struct ma_method_view *v)
+{
+    const struct ma_credential *c = v->credential;
+    if (v->name.p)
+        ma_jw_kstr(w, "name", v->name);
+    ma_jw_kstr(w, "identity_user_id", v->identity_user_id);
+    write_base64(w, "key_id", c->credential_id, true);
+    write_base64(w, "public_key", c->public_key, false); /* standard alphabet: what the SDKs decode */
+    ma_jw_kcstr(w, "credential_device_type", c->be ? "multi_device" : "single_device");
+    ma_jw_kbool(w, "credential_backed_up", c->bs);
+    write_base64(w, "user_handle", c->user_handle, true);
+    write_aaguid(w, c->aaguid);
+    ma_jw_kstr(w, "relying_party_id", c->rp_id);
+    if (c->transports.p) {
+        ma_jw_key(w, "transports");
+        ma_jw_raw(w, c->transports);
+    }
+    if (c->user_agent.p)
+        ma_jw_kstr(w, "user_agent", c->user_agent);
+    if (v->last_auth_at)
+        ma_jw_kdate(w, "last_auth_at", v->last_auth_at);
+}
+
 static void write_factor_members(struct ma_jw *w, const struct ma_method_view *v)
 {
     ma_jw_kbool(w, "confirmed", v->confirmed);
@@ -30,6 +76,10 @@ static void write_factor_members(struct ma_jw *w, const struct ma_method_view *v
     if (v->type == MA_FACTOR_PHONE) {
         ma_jw_kstr(w, "phone_number", v->address);
         ma_jw_kcstr(w, "preferred_authentication_method", v->voice ? "voice" : "sms");
+    }
+    if (v->credential) {
+        write_base64(w, "key_id", v->credential->credential_id, true);
+        write_base64(w, "public_key", v->credential->public_key, false);
     }
     if (v->last_auth_at)
         ma_jw_kdate(w, "last_auth_at", v->last_auth_at);
@@ -42,6 +92,8 @@ void ma_write_method(struct ma_jw *w, const struct ma_method_view *v)
     ma_jw_kcstr(w, "type", ma_factor_name(v->type));
     if (v->type == MA_FACTOR_PASSWORD)
         write_password_members(w, v);
+    else if (v->type == MA_FACTOR_PASSKEY && v->credential)
+        write_passkey_members(w, v);
     else
         write_factor_members(w, v);
     write_usage(w, v->type);

@@ -3,6 +3,7 @@
  */
 #include "int.h"
 #include "ma/codec.h"
+#include "ma/passkey.h"
 #include "method_json.h"
 
 enum { ADDRESS_MAX = 512 };
@@ -74,6 +75,12 @@ static const struct ma_jfield f_phone[] = {F_TYPE,
                                             .names = phone_names}};
 static const struct ma_shape phone_shape = MA_SHAPE(struct body, f_phone);
 
+static const struct ma_jfield f_passkey[] = {
+    F_TYPE,
+    F_IDENTITY,
+    {.name = "use_exclude_credentials", .type = MA_F_BOOL, .off = offsetof(struct body, use_exclude_credentials)}};
+static const struct ma_shape passkey_shape = MA_SHAPE_OPEN(struct body, f_passkey);
+
 static const struct ma_jfield f_password[] = {F_TYPE, F_IDENTITY};
 static const struct ma_shape password_shape = MA_SHAPE(struct body, f_password);
 
@@ -86,8 +93,12 @@ static const struct ma_shape *shape_of(int type)
         return &phone_shape;
     case MA_FACTOR_PASSWORD:
         return &password_shape;
+    case MA_FACTOR_PASSKEY:
+        return &passkey_shape;
     case MA_FACTOR_TOTP:
     case MA_FACTOR_RECOVERY:
+    case MA_FACTOR_WEBAUTHN_PLATFORM:
+    case MA_FACTOR_WEBAUTHN_ROAMING:
         return &plain_shape;
     default:
         return &any_shape; /* refused by type before its members matter */
@@ -125,7 +136,7 @@ int ma_op_create_method_prepare(struct ma_ctx *ctx)
     return r;
 }
 
-static int enrol(struct ma_ctx *ctx, const struct body *b, struct ma_enrolled *out)
+static int enrol(struct ma_ctx *ctx, const struct body *b, struct ma_enrolled *out, struct ma_creation_options *options)
 {
     switch ((enum ma_factor)b->type) {
     case MA_FACTOR_TOTP:
@@ -140,7 +151,11 @@ static int enrol(struct ma_ctx *ctx, const struct body *b, struct ma_enrolled *o
         return ma_enrol_password(ctx, b->connection, b->identity_user_id, out);
     case MA_FACTOR_PASSKEY:
     case MA_FACTOR_WEBAUTHN_PLATFORM:
-    case MA_FACTOR_WEBAUTHN_ROAMING:
+    case MA_FACTOR_WEBAUTHN_ROAMING: {
+        struct ma_passkey_request in = {(enum ma_factor)b->type, b->connection, b->identity_user_id,
+                                        b->use_exclude_credentials};
+        return ma_enrol_webauthn(ctx, &in, out, options);
+    }
     case MA_FACTOR_PUSH:
     case MA_FACTOR__COUNT:
         break;
@@ -148,13 +163,14 @@ static int enrol(struct ma_ctx *ctx, const struct body *b, struct ma_enrolled *o
     return ma_problem(ctx, MA_P_BAD_REQUEST, "unsupported_challenge_type");
 }
 
-static int reply(struct ma_ctx *ctx, const struct ma_enrolled *e)
+static int reply(struct ma_ctx *ctx, const struct ma_enrolled *e, const struct ma_creation_options *options)
 {
     struct ma_jw w;
     ma_reply_json(ctx, 202, &w);
     ma_method_location(ctx, e->id);
     ma_jw_obj(&w);
-    ma_jw_kstr(&w, "id", e->id);
+    if (e->type != MA_FACTOR_PASSKEY) /* the vendor sends it in Location alone */
+        ma_jw_kstr(&w, "id", e->id);
     ma_jw_kcstr(&w, "auth_session", e->auth_session);
     if (e->barcode_uri)
         ma_jw_kcstr(&w, "barcode_uri", e->barcode_uri);
@@ -162,6 +178,8 @@ static int reply(struct ma_ctx *ctx, const struct ma_enrolled *e)
         ma_jw_kcstr(&w, "manual_input_code", e->manual_code);
     if (e->recovery_code)
         ma_jw_kcstr(&w, "recovery_code", e->recovery_code);
+    if (MA_FACTORS_WEBAUTHN & 1u << e->type)
+        ma_write_creation_options(&w, options);
     if (e->policy) {
         ma_jw_key(&w, "policy");
         ma_write_password_policy(&w, e->policy);
@@ -175,8 +193,9 @@ int ma_op_create_method(struct ma_ctx *ctx)
     const struct body *b = ctx->scratch;
     struct ma_enrolled e = {.id = MA_SPAN_NULL};
     ma_audit_on_failure(ctx, "create", type_names[b->type], MA_SPAN_NULL);
-    int r = enrol(ctx, b, &e);
+    struct ma_creation_options options;
+    int r = enrol(ctx, b, &e, &options);
     if (r == MA_OK)
         r = ma_audit_method(ctx, "create", e.type, e.id);
-    return r == MA_OK ? reply(ctx, &e) : r;
+    return r == MA_OK ? reply(ctx, &e, &options) : r;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * POST /authentication-methods/{id}/verify: confirms an enrolment.
  */
+#include "attestation_body.h"
 #include "int.h"
 #include "ma/codec.h"
 #include "method_json.h"
@@ -104,6 +105,45 @@ static bool names_password(struct ma_ctx *ctx, struct ma_span id)
     return id.n > prefix && ma_span_eq_str(ma_span_of(id.p + prefix, id.n - prefix), own);
 }
 
+/* --- passkeys and security keys: verified in the hashing lane, stored by the writer --- */
+
+static int store_credential(struct ma_ctx *ctx)
+{
+    struct ma_method_view v;
+    struct ma_span id = ctx->req.params[0];
+    ma_audit_on_failure(ctx, "verify", ma_factor_name(type_of(id)), id);
+    int r = ma_webauthn_finish(ctx, ctx->scratch, &v);
+    return r == MA_OK ? reply(ctx, &v) : r;
+}
+
+static int refuse_credential(struct ma_ctx *ctx)
+{
+    struct ma_span id = ctx->req.params[0];
+    ma_audit_on_failure(ctx, "verify", ma_factor_name(type_of(id)), id);
+    return ma_webauthn_refused(ctx, ctx->scratch);
+}
+
+static int verify_credential(struct ma_ctx *ctx)
+{
+    const struct ma_attestation_body *b = ctx->scratch;
+    struct ma_new_credential *nc = NULL;
+    int r = ma_webauthn_prepare(ctx, ctx->req.params[0], b->auth_session, &b->response, &nc);
+    if (r < 0 && r != MA_E_PROBLEM)
+        return r;
+    ctx->scratch = nc;
+    return ma_next(ctx, MA_LANE_WRITE, r == MA_OK ? store_credential : refuse_credential);
+}
+
+static int prepare_credential(struct ma_ctx *ctx)
+{
+    struct ma_attestation_body *b = ma_arena_zalloc(ctx->arena, sizeof *b);
+    if (!b)
+        return MA_E_NOMEM;
+    ctx->scratch = b;
+    int r = ma_attestation_body(ctx, b);
+    return r == MA_OK ? ma_next(ctx, MA_LANE_CPU, verify_credential) : r;
+}
+
 static int not_found(struct ma_ctx *ctx)
 {
     return ma_problem(ctx, MA_P_NO_RESOURCE, "The authentication method does not exist.");
@@ -132,8 +172,12 @@ int ma_op_verify_method_prepare(struct ma_ctx *ctx)
         return names_password(ctx, id) ? ma_next(ctx, MA_LANE_CPU, hash_password) : not_found(ctx);
     }
     case MA_FACTOR_PASSKEY:
+        if (!ma_span_eq_str(id, "passkey|new"))
+            break;
+        return prepare_credential(ctx);
     case MA_FACTOR_WEBAUTHN_PLATFORM:
     case MA_FACTOR_WEBAUTHN_ROAMING:
+        return prepare_credential(ctx);
     case MA_FACTOR_PUSH:
     case MA_FACTOR__COUNT:
         break;

@@ -25,6 +25,12 @@ static const struct ma_route routes[] = {
     {MA_POST, METHODS "/{id}/verify", "confirmAuthenticationMethod", MA_SC_CREATE_METHODS, MA_LANE_WRITE, SMALL * 4,
      MA_RATE_WRITE, ma_op_verify_method_prepare, ma_op_verify_method},
     {MA_GET, "/.well-known/jwks.json", "getJwks", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_jwks},
+    {MA_GET, "/.well-known/webauthn", "getRelatedOrigins", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL,
+     ma_op_related_origins},
+    {MA_GET, "/.well-known/apple-app-site-association", "getAppleAssociation", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE,
+     NULL, ma_op_apple_association},
+    {MA_GET, "/.well-known/assetlinks.json", "getAssetLinks", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL,
+     ma_op_asset_links},
     {MA_GET, "/api-errors/{code}", "explainError", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_explain_error},
 };
 

@@ -24,9 +24,11 @@ struct migration {
 };
 
 EMBED(ma_migration_0001, "sql/sqlite/0001_init.sql");
+EMBED(ma_migration_0002, "sql/sqlite/0002_webauthn.sql");
 
 static const struct migration MIGRATIONS[] = {
     {1, "init", ma_migration_0001_start, ma_migration_0001_end},
+    {2, "webauthn", ma_migration_0002_start, ma_migration_0002_end},
 };
 
 static const struct ma_sql Q_TABLES = {

@@ -248,6 +248,18 @@ static bool names_user(struct ma_span identity, struct ma_span user_id)
     return bar && ma_span_eq(identity, ma_span_of(bar + 1, (size_t)(user_id.p + user_id.n - bar - 1)));
 }
 
+int ma_require_identity(struct ma_ctx *ctx, const struct ma_user *u, struct ma_span connection,
+                        struct ma_span identity_user_id)
+{
+    if (!u->connection.p)
+        return ma_problem(ctx, MA_P_BAD_REQUEST, "The user has no database identity.");
+    if (connection.p && !ma_span_eq(connection, u->connection))
+        return ma_problem_at(ctx, "/connection", "data/connection must name a database connection of the user");
+    if (identity_user_id.p && !names_user(identity_user_id, u->user_id))
+        return ma_problem_at(ctx, "/identity_user_id", "data/identity_user_id must name an identity of the user");
+    return MA_OK;
+}
+
 int ma_enrol_password(struct ma_ctx *ctx, struct ma_span connection, struct ma_span identity_user_id,
                       struct ma_enrolled *ret)
 {
@@ -255,14 +267,10 @@ int ma_enrol_password(struct ma_ctx *ctx, struct ma_span connection, struct ma_s
     int r = ma_require_factor(ctx, MA_FACTOR_PASSWORD);
     if (r == MA_OK)
         r = ma_user_get(ctx->db, ctx->arena, ctx->who.user_id, &u);
+    if (r == MA_OK)
+        r = ma_require_identity(ctx, &u, connection, identity_user_id);
     if (r < 0)
         return r;
-    if (!u.connection.p)
-        return ma_problem(ctx, MA_P_BAD_REQUEST, "The user has no database identity that could hold a password.");
-    if (connection.p && !ma_span_eq(connection, u.connection))
-        return ma_problem_at(ctx, "/connection", "data/connection must name a database connection of the user");
-    if (identity_user_id.p && !names_user(identity_user_id, u.user_id))
-        return ma_problem_at(ctx, "/identity_user_id", "data/identity_user_id must name an identity of the user");
     const struct ma_state_connection *c = ma_state_connection(ctx->state, u.connection);
     if (!c)
         return ma_problem(ctx, MA_P_BAD_REQUEST, "The user's database connection is not configured.");

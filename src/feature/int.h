@@ -17,6 +17,9 @@ MA_MUST_USE int ma_require_room(struct ma_ctx *ctx, enum ma_factor type);
 /* A new session of this type and method: the text for the caller and the row in the database. code may be empty. */
 MA_MUST_USE int ma_session_open(struct ma_ctx *ctx, enum ma_factor type, struct ma_span method_id, struct ma_span code,
                                 const char **ret_session);
+/* As above, with further state for the confirmation. */
+MA_MUST_USE int ma_session_open_with(struct ma_ctx *ctx, enum ma_factor type, struct ma_span method_id,
+                                     struct ma_span code, struct ma_span data, const char **ret_session);
 /* The caller's open session for this type and method, or an error answer ("Invalid or expired session"). */
 MA_MUST_USE int ma_session_find(struct ma_ctx *ctx, struct ma_span auth_session, enum ma_factor type,
                                 struct ma_span method_id, struct ma_enrolment *ret);
@@ -34,6 +37,10 @@ struct ma_counter_rule ma_rule_otp_failures(const struct ma_ctx *ctx);
 struct ma_span ma_password_method_id(struct ma_arena *a, struct ma_span user_id);
 void ma_view_of(const struct ma_method *m, struct ma_method_view *ret);
 MA_MUST_USE int ma_password_view(struct ma_ctx *ctx, struct ma_method_view *ret);
+
+/* Answers 400 unless the user has a database identity and connection and identity_user_id (p == NULL: any) name it. */
+MA_MUST_USE int ma_require_identity(struct ma_ctx *ctx, const struct ma_user *u, struct ma_span connection,
+                                    struct ma_span identity_user_id);
 
 /* TOTP */
 MA_MUST_USE int ma_totp_check(struct ma_ctx *ctx, const struct ma_method *m, struct ma_span code, int64_t *ret_step);

@@ -144,6 +144,27 @@ static size_t take_rows(const struct ma_ctx *ctx, const struct ma_method *rows, 
     return taken;
 }
 
+/* Joins what is stored of WebAuthn credentials to their methods. */
+static int attach_credentials(struct ma_ctx *ctx, struct ma_method_view *v, size_t n)
+{
+    size_t want = 0, got = 0;
+    for (size_t i = 0; i < n; i++)
+        want += (MA_FACTORS_WEBAUTHN & 1u << v[i].type) != 0;
+    if (want == 0)
+        return MA_OK;
+    struct ma_credential *c = ma_arena_calloc(ctx->arena, MA_METHODS_MAX, sizeof *c);
+    if (!c)
+        return MA_E_NOMEM;
+    int r = ma_credential_list(ctx->db, ctx->arena, ctx->who.user_id, c, MA_METHODS_MAX, &got);
+    for (size_t i = 0; r == MA_OK && i < n; i++)
+        for (size_t k = 0; k < got; k++)
+            if (ma_span_eq(v[i].id, c[k].method_id)) {
+                v[i].credential = &c[k];
+                v[i].identity_user_id = ctx->who.user_id;
+            }
+    return r;
+}
+
 int ma_methods_list(struct ma_ctx *ctx, struct ma_method_view v[MA_METHODS_LISTED_MAX], size_t *ret_n)
 {
     struct ma_method *rows = ma_arena_alloc(ctx->arena, MA_METHODS_MAX * sizeof *rows);
@@ -157,6 +178,9 @@ int ma_methods_list(struct ma_ctx *ctx, struct ma_method_view v[MA_METHODS_LISTE
     if (r < 0)
         return r;
     *ret_n = take_rows(ctx, rows, n_rows, MA_METHODS_LISTED_MAX - n_more, v);
+    r = attach_credentials(ctx, v, *ret_n);
+    if (r < 0)
+        return r;
     for (size_t i = 0; i < n_more; i++)
         insert_ordered(v, ret_n, &more[i]);
     return MA_OK;

@@ -43,6 +43,12 @@ int ma_code_mac(struct ma_ctx *ctx, struct ma_span mac, struct ma_span code, uin
 int ma_session_open(struct ma_ctx *ctx, enum ma_factor type, struct ma_span method_id, struct ma_span code,
                     const char **ret_session)
 {
+    return ma_session_open_with(ctx, type, method_id, code, MA_SPAN_NULL, ret_session);
+}
+
+int ma_session_open_with(struct ma_ctx *ctx, enum ma_factor type, struct ma_span method_id, struct ma_span code,
+                         struct ma_span data, const char **ret_session)
+{
     char *text = ma_arena_alloc(ctx->arena, MA_SESSION_LEN + 1);
     uint8_t mac[32], code_mac[32];
     if (!text)
@@ -61,6 +67,7 @@ int ma_session_open(struct ma_ctx *ctx, enum ma_factor type, struct ma_span meth
         .type = type,
         .method_id = method_id,
         .code_mac = code.n > 0 ? ma_span_of(code_mac, sizeof code_mac) : MA_SPAN_NULL,
+        .data = data,
         .created_at = ctx->now_ms,
         .expires_at = ctx->now_ms + ma_enrol_ttl_ms(ctx, type),
     };

@@ -59,7 +59,11 @@
     X(OBJECT_GET)                                                                                                      \
     X(OBJECT_LIST)                                                                                                     \
     X(OBJECT_SECRET_PUT)                                                                                               \
-    X(OBJECT_SECRET_GET)
+    X(OBJECT_SECRET_GET)                                                                                               \
+    X(HANDLE_GET)                                                                                                      \
+    X(HANDLE_INSERT)                                                                                                   \
+    X(CREDENTIAL_LIST)                                                                                                 \
+    X(CREDENTIAL_INSERT)
 
 #define MA_QUERY_ID(name) MA_Q_##name,
 enum ma_sql_ids { MA_QUERIES(MA_QUERY_ID) MA_Q__COUNT };
