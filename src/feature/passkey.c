@@ -214,8 +214,11 @@ static int verify(struct ma_ctx *ctx, const struct ma_attestation_response *in, 
     if (r == MA_OK)
         r = ma_webauthn_register(ctx->arena, &policy, challenge, in->client_data_json, in->attestation_object, &c,
                                  &fault);
-    if ((r == MA_E_PARSE || r == MA_E_AUTH) && fault.pointer)
+    if ((r == MA_E_PARSE || r == MA_E_AUTH) && fault.pointer) {
+        ma_log(ctx->log, MA_LOG_INFO, "webauthn.refused", MA_KV_S("step", fault.step),
+               MA_KV_S("request_id", ctx->request_id));
         return ma_problem_at(ctx, fault.pointer, fault.detail);
+    }
     if (r < 0)
         return r;
     if (!ma_span_eq(in->id, c.credential_id))
