@@ -79,29 +79,29 @@ for (const r of api)
       assert.equal(a.status, 204);
       assert.ok(a.headers.allow.split(/, */).includes(r.method));
     });
-    test('a foreign id: 404', { skip: !r.path.includes('{') && 'no id in the path' }, async () => {
+    if (r.path.includes('{')) test('a foreign id: 404', async () => {
       const body = r.path.endsWith('/verify') ? { auth_session: 'x'.repeat(64), otp_code: '123456' } : r.method === 'PATCH' ? {} : undefined;
       const a = await s.request(r.method, fill(r, foreign), body);
       if (r.path.endsWith('/verify') && a.status === 400) isProblem(a, 400, 'A0E-400-0001', 'Invalid or expired session');
       else isProblem(a, 404, 'A0E-404-0002');
     });
-    test('a body over the limit: 413', { skip: !writes(r) && 'takes no body' }, async () => {
+    if (writes(r)) test('a body over the limit: 413', async () => {
       const a = await s.request(r.method, fill(r), `{"x":"${'y'.repeat(r.body)}"}`, { raw: true });
       isProblem(a, 413, 'A0E-413-0001');
     });
-    test('a body at the limit is read', { skip: !writes(r) && 'takes no body' }, async () => {
+    if (writes(r)) test('a body at the limit is read', async () => {
       const a = await s.request(r.method, fill(r), `{"x":"${'y'.repeat(r.body - 8)}"}`, { raw: true });
       assert.notEqual(a.status, 413, a.text);
     });
-    test('another content type: 415', { skip: !writes(r) && 'takes no body' }, async () => {
+    if (writes(r)) test('another content type: 415', async () => {
       const a = await s.request(r.method, fill(r), '{}', { raw: true, headers: { 'content-type': 'text/plain' } });
       isProblem(a, 415, 'A0E-415-0001');
     });
-    test('broken JSON: 400', { skip: !writes(r) && 'takes no body' }, async () => {
+    if (writes(r)) test('broken JSON: 400', async () => {
       const a = await s.request(r.method, fill(r), '{"a":', { raw: true });
       isProblem(a, 400, 'A0E-400-0001', 'Invalid JSON');
     });
-    test('no body: 400', { skip: !writes(r) && 'takes no body' }, async () => {
+    if (writes(r)) test('no body: 400', async () => {
       const a = await s.request(r.method, fill(r), '', { raw: true });
       assert.equal(a.status, 400, a.text);
     });
