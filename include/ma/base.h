@@ -66,6 +66,15 @@ static inline bool ma_span_eq_str(struct ma_span a, const char *s)
     return ma_span_eq(a, ma_span_str(s));
 }
 
+/* FNV-1a, folded: for tables where a collision costs a look-up and nothing else. Not keyed. */
+static inline uint64_t ma_span_hash(struct ma_span s)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < s.n; i++)
+        h = (h ^ s.p[i]) * 0x100000001b3u;
+    return h ^ h >> 32;
+}
+
 /* Overflow-checked sums and products: true when the result fits and was stored. */
 #define ma_add_ok(a, b, ret) (!__builtin_add_overflow((a), (b), (ret)))
 #define ma_mul_ok(a, b, ret) (!__builtin_mul_overflow((a), (b), (ret)))

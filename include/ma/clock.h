@@ -15,6 +15,9 @@ struct ma_clock {
 /* The system's clocks. Static. Thread-safe. */
 const struct ma_clock *ma_clock_system(void);
 
+/* The system's monotonic clock in microseconds, for durations that are only reported. */
+int64_t ma_mono_us(void);
+
 /* A manual clock for unit tests: wall and mono move together. */
 struct ma_clock_manual {
     struct ma_clock clock; /* hand out &m.clock */

@@ -9,7 +9,7 @@
 #define MA_METHOD_ID_MAX 64 /* bytes with NUL: the longest type name, '|', "dev_", 16 */
 #define MA_SESSION_LEN 64   /* characters of an auth_session: 48 random bytes in base64url */
 
-/* "<type>|dev_XXXXXXXXXXXXXXXX" into out. */
+/* "<type>|dev_" and 16 characters into out. */
 MA_MUST_USE int ma_id_method(const struct ma_rand *r, const char *type, char out[MA_METHOD_ID_MAX]);
 /* 64 base64url characters and NUL. */
 MA_MUST_USE int ma_id_session(const struct ma_rand *r, char out[MA_SESSION_LEN + 1]);

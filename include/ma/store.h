@@ -71,6 +71,8 @@ enum ma_factor {
 const char *ma_factor_name(enum ma_factor f); /* "push-notification"; static */
 /* MA_FACTOR__COUNT when unknown. */
 enum ma_factor ma_factor_parse(struct ma_span name);
+/* The type an id begins with ("totp|…"); MA_FACTOR__COUNT when it has none. */
+enum ma_factor ma_factor_of_id(struct ma_span id);
 
 struct ma_method {
     struct ma_span id; /* "totp|dev_…" */

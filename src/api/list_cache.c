@@ -53,10 +53,7 @@ void ma_list_cache_free(struct ma_list_cache *c)
 
 static size_t slot_of(struct ma_span user_id)
 {
-    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a; a collision costs a database read, nothing else */
-    for (size_t i = 0; i < user_id.n; i++)
-        h = (h ^ user_id.p[i]) * 0x100000001b3u;
-    return (h ^ h >> 29) % MA_LIST_CACHE_SLOTS;
+    return ma_span_hash(user_id) % MA_LIST_CACHE_SLOTS;
 }
 
 static bool holds(const struct answer *a, struct ma_span user_id, struct ma_list_version v, int64_t now_ms)

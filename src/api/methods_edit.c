@@ -29,8 +29,7 @@ static const struct ma_shape shape = MA_SHAPE(struct body, fields);
 
 static const char *type_text(struct ma_span id)
 {
-    const uint8_t *bar = memchr(id.p, '|', id.n);
-    enum ma_factor f = bar ? ma_factor_parse(ma_span_of(id.p, (size_t)(bar - id.p))) : MA_FACTOR__COUNT;
+    enum ma_factor f = ma_factor_of_id(id);
     return f == MA_FACTOR__COUNT ? "unknown" : ma_factor_name(f);
 }
 

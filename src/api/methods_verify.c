@@ -48,12 +48,6 @@ static const struct ma_jfield f_password[] = {F_COMMON,
                                                .check_text = "must NOT have control characters"}};
 static const struct ma_shape password_shape = MA_SHAPE(struct body, f_password);
 
-static enum ma_factor type_of(struct ma_span id)
-{
-    const uint8_t *bar = memchr(id.p, '|', id.n);
-    return bar ? ma_factor_parse(ma_span_of(id.p, (size_t)(bar - id.p))) : MA_FACTOR__COUNT;
-}
-
 static int reply(struct ma_ctx *ctx, const struct ma_method_view *v)
 {
     struct ma_jw w;
@@ -111,7 +105,7 @@ static int store_credential(struct ma_ctx *ctx)
 {
     struct ma_method_view v;
     struct ma_span id = ctx->req.params[0];
-    ma_audit_on_failure(ctx, "verify", ma_factor_name(type_of(id)), id);
+    ma_audit_on_failure(ctx, "verify", ma_factor_name(ma_factor_of_id(id)), id);
     int r = ma_webauthn_finish(ctx, ctx->scratch, &v);
     return r == MA_OK ? reply(ctx, &v) : r;
 }
@@ -119,7 +113,7 @@ static int store_credential(struct ma_ctx *ctx)
 static int refuse_credential(struct ma_ctx *ctx)
 {
     struct ma_span id = ctx->req.params[0];
-    ma_audit_on_failure(ctx, "verify", ma_factor_name(type_of(id)), id);
+    ma_audit_on_failure(ctx, "verify", ma_factor_name(ma_factor_of_id(id)), id);
     return ma_webauthn_refused(ctx, ctx->scratch);
 }
 
@@ -158,7 +152,7 @@ int ma_op_verify_method_prepare(struct ma_ctx *ctx)
     if (!b)
         return MA_E_NOMEM;
     ctx->scratch = b;
-    switch (type_of(id)) {
+    switch (ma_factor_of_id(id)) {
     case MA_FACTOR_TOTP:
     case MA_FACTOR_EMAIL:
     case MA_FACTOR_PHONE:
@@ -192,7 +186,7 @@ int ma_op_verify_method(struct ma_ctx *ctx)
     const struct body *b = ctx->scratch;
     struct ma_method_view v;
     struct ma_span id = ctx->req.params[0];
-    ma_audit_on_failure(ctx, "verify", ma_factor_name(type_of(id)), id);
+    ma_audit_on_failure(ctx, "verify", ma_factor_name(ma_factor_of_id(id)), id);
     int r = ma_confirm(ctx, id, b->auth_session, b->otp_code, &v);
     return r == MA_OK ? reply(ctx, &v) : r;
 }

@@ -51,13 +51,6 @@ struct thread_arg {
 
 static _Thread_local struct ma_httpc *this_httpc;
 
-static int64_t mono_us(void)
-{
-    struct timespec ts;
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
 struct ma_httpc *ma_lane_httpc(void)
 {
     return this_httpc;
@@ -91,7 +84,7 @@ void ma_lane_push(struct ma_lanes *l, enum ma_lane lane, struct ma_ctx *ctx)
 {
     struct lane *q = &l->lane[lane];
     ctx->queue_next = NULL;
-    ctx->queue_at_us = mono_us();
+    ctx->queue_at_us = ma_mono_us();
     (void)pthread_mutex_lock(&q->lock);
     bool was_empty = q->head == NULL;
     *q->tail = ctx;
@@ -111,7 +104,7 @@ size_t ma_lane_depth(const struct ma_lanes *l, enum ma_lane lane)
 static struct ma_ctx *take(struct lane *q, int64_t max, int64_t *ret_n)
 {
     struct ma_ctx *first = q->head, **link = &q->head;
-    int64_t n = 0, now = mono_us();
+    int64_t n = 0, now = ma_mono_us();
     for (; *link && n < max; link = &(*link)->queue_next, n++)
         (*link)->queued_us += now - (*link)->queue_at_us;
     struct ma_ctx *rest = *link;
@@ -254,7 +247,7 @@ static void *writer_main(void *arg)
 {
     struct ma_lanes *l = arg;
     struct lane *q = &l->lane[MA_LANE_WRITE];
-    int64_t keep_at_us = mono_us() + (int64_t)HOUSEKEEPING_MS * 1000;
+    int64_t keep_at_us = ma_mono_us() + (int64_t)HOUSEKEEPING_MS * 1000;
     (void)pthread_mutex_lock(&q->lock);
     for (;;) {
         if (!q->head && !q->jobs) {
@@ -270,8 +263,8 @@ static void *writer_main(void *arg)
         (void)pthread_mutex_unlock(&q->lock);
         if (batch || jobs)
             write_round(l, batch, n, jobs);
-        if (mono_us() >= keep_at_us)
-            keep_at_us = mono_us() + housekeep(l) * 1000;
+        if (ma_mono_us() >= keep_at_us)
+            keep_at_us = ma_mono_us() + housekeep(l) * 1000;
         (void)pthread_mutex_lock(&q->lock);
     }
     (void)pthread_mutex_unlock(&q->lock);

@@ -122,10 +122,7 @@ void ma_shared_set_state(struct ma_app_shared *s, struct ma_state *fresh)
 
 static size_t slot_of(struct ma_span user_id)
 {
-    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a: users cannot gain by colliding here */
-    for (size_t i = 0; i < user_id.n; i++)
-        h = (h ^ user_id.p[i]) * 0x100000001b3u;
-    return (h ^ h >> 32) % GENERATIONS;
+    return ma_span_hash(user_id) % GENERATIONS;
 }
 
 uint64_t ma_app_user_generation(const struct ma_app *app, struct ma_span user_id)

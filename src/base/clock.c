@@ -36,6 +36,13 @@ static int64_t system_mono(const struct ma_clock *c)
     return read_ms(CLOCK_MONOTONIC);
 }
 
+int64_t ma_mono_us(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
 const struct ma_clock *ma_clock_system(void)
 {
     static const struct ma_clock sys = {system_wall, system_mono, NULL};

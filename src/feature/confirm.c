@@ -24,8 +24,7 @@ static int refuse_session(struct ma_ctx *ctx, struct ma_span id)
 static int pending_method(struct ma_ctx *ctx, struct ma_span id, struct ma_span auth_session, struct ma_method *m,
                           struct ma_enrolment *e)
 {
-    const uint8_t *bar = memchr(id.p, '|', id.n);
-    enum ma_factor type = ma_factor_parse(ma_span_of(id.p, bar ? (size_t)(bar - id.p) : id.n));
+    enum ma_factor type = ma_factor_of_id(id);
     int r = ma_session_find(ctx, auth_session, type, id, e);
     if (r == MA_E_NOTFOUND)
         return refuse_session(ctx, id);

@@ -152,8 +152,7 @@ static int refuse_session(struct ma_ctx *ctx, struct ma_span id, enum ma_factor 
 static int find_session(struct ma_ctx *ctx, struct ma_span id, struct ma_span auth_session,
                         struct ma_new_credential *nc)
 {
-    const uint8_t *bar = memchr(id.p, '|', id.n);
-    nc->type = ma_factor_parse(ma_span_of(id.p, bar ? (size_t)(bar - id.p) : id.n));
+    nc->type = ma_factor_of_id(id);
     int r = ma_session_find(ctx, auth_session, nc->type, id, &nc->session);
     if (r == MA_E_NOTFOUND || (r == MA_E_EXPIRED && !ma_span_eq(nc->session.method_id, id)))
         return refuse_session(ctx, id, nc->type);

@@ -4,15 +4,11 @@
  */
 #include "int.h"
 
-#include <time.h>
-
 #include "ma/app.h"
 
 void ma_access_log(const struct ma_ctx *ctx)
 {
-    struct timespec ts;
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    int64_t now_us = (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+    int64_t now_us = ma_mono_us();
     char client[MA_ADDR_TEXT];
     ma_addr_format(&ctx->req.client, client);
     const struct ma_kv kv[] = {

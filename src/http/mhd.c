@@ -58,13 +58,6 @@ struct ma_http_server {
 
 static _Thread_local struct ma_worker *this_worker;
 
-static int64_t mono_us(void)
-{
-    struct timespec ts;
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
 /* --- workers and contexts --- */
 
 static struct ma_worker *worker_new(struct ma_http_server *s)
@@ -197,7 +190,7 @@ static int ctx_begin(struct ma_http_server *s, struct ma_worker *w, struct ma_ct
     ctx->conf = ma_conf_ref_get(ctx->conf_ref);
     ctx->state = ma_app_state(app);
     ctx->now_ms = app->clock->wall_ms(app->clock);
-    ctx->started_us = mono_us();
+    ctx->started_us = ma_mono_us();
     ctx->req.content_length = -1;
     uint64_t no = w->request_no++;
     (void)memcpy(ctx->request_id, w->prefix, 16);

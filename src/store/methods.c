@@ -59,6 +59,12 @@ enum ma_factor ma_factor_parse(struct ma_span name)
     return MA_FACTOR__COUNT;
 }
 
+enum ma_factor ma_factor_of_id(struct ma_span id)
+{
+    const uint8_t *bar = id.n ? memchr(id.p, '|', id.n) : NULL;
+    return bar ? ma_factor_parse(ma_span_of(id.p, (size_t)(bar - id.p))) : MA_FACTOR__COUNT;
+}
+
 static int read_method(struct ma_stmt *st, struct ma_arena *a, struct ma_method *ret)
 {
     int err = MA_OK;
