@@ -146,12 +146,13 @@ static bool is_clean_id(struct ma_span s)
 static struct ma_span clean_email(struct ma_ctx *ctx, struct ma_span email)
 {
     struct ma_span out = MA_SPAN_NULL;
-    return email.p && ma_email_normalise(ctx->arena, email, &out) == MA_OK ? out : MA_SPAN_NULL;
+    bool good = email.p && ma_fmt_email(email) && ma_email_normalise(ctx->arena, email, &out) == MA_OK;
+    return good ? out : MA_SPAN_NULL;
 }
 
 static struct ma_span clean_name(struct ma_span name)
 {
-    return name.p && name.n <= NAME_MAX_BYTES && !ma_utf8_has_control(name) ? name : MA_SPAN_NULL;
+    return name.n > 0 && name.n <= NAME_MAX_BYTES && !ma_utf8_has_control(name) ? name : MA_SPAN_NULL;
 }
 
 static int provision(struct ma_ctx *ctx)

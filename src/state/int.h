@@ -172,7 +172,6 @@ bool ma_origin_is_pattern(struct ma_span origin);
 bool ma_origin_matches(struct ma_span pattern, struct ma_span origin);
 
 /* --- formats (format.c) --- */
-bool ma_fmt_email(struct ma_span s);
 bool ma_fmt_phone(struct ma_span s);     /* E.164 */
 bool ma_fmt_printable(struct ma_span s); /* no blank, no control, at most 255 bytes */
 bool ma_fmt_scope(struct ma_span s);     /* scope-token, RFC 6749 §3.3 */
