@@ -678,6 +678,21 @@ START_TEST(test_stop_idle)
 }
 END_TEST
 
+/* HTTP threads outlive the lanes' threads: what they ask for meanwhile is refused, not a crash. */
+START_TEST(test_reserve_after_stop)
+{
+    start(QUEUE, BATCH, f.database);
+    ma_lanes_stop(lanes);
+    for (enum ma_lane lane = MA_LANE_WRITE; lane <= MA_LANE_NET; lane++)
+        ck_assert(!ma_lane_reserve(lanes, lane));
+    uint64_t commits = 1, requests = 1;
+    ma_lanes_counters(lanes, &commits, &requests);
+    ck_assert(commits == 0 && requests == 0);
+    ma_lanes_free(lanes);
+    ma_lanes_free(NULL);
+}
+END_TEST
+
 /* --- everything at once --- */
 
 enum { PRODUCERS = 6, EACH = 300 };
@@ -747,6 +762,7 @@ int main(void)
     tcase_add_test(tc, test_stop_with_work_queued);
     tcase_add_loop_test(tc, test_stop_waits_for_reserved_places, 0, 3);
     tcase_add_test(tc, test_stop_idle);
+    tcase_add_test(tc, test_reserve_after_stop);
     tcase_add_test(tc, test_crowd);
     suite_add_tcase(s, tc);
     SRunner *sr = srunner_create(s);

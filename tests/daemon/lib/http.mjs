@@ -29,10 +29,11 @@ export function request({ port, socketPath, host, method = 'GET', path, headers 
 
 /* A bare connection: write bytes, read what comes, see when the peer closes. */
 export class Raw {
-  constructor(port) {
+  /* A TCP port, or the path of a UNIX socket. */
+  constructor(to) {
     this.data = Buffer.alloc(0);
     this.closed = false;
-    this.socket = net.connect({ host: '127.0.0.1', port });
+    this.socket = net.connect(typeof to === 'string' ? { path: to } : { host: '127.0.0.1', port: to });
     this.socket.on('data', (c) => { this.data = Buffer.concat([this.data, c]); this.poke(); });
     this.socket.on('error', () => {});
     this.socket.on('close', () => { this.closed = true; this.closedAt = Date.now(); this.poke(); });
