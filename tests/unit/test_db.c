@@ -84,7 +84,12 @@ static const struct ma_sql BAD_CHILD = {11, "INSERT INTO counters (user_id, name
                                             "VALUES ('nobody', 'n', 0, 0)"};
 static const struct ma_sql BAD_BOOL = {12, "INSERT INTO outbox (id, channel, user_id, payload, attempts, created_at, "
                                            "next_at, dead) VALUES ('i', 'c', 'u', x'00', 0, 0, 0, 2)"};
-static const struct ma_sql RENUMBER = {13, "UPDATE schema_migrations SET version = 2 WHERE version = 1"};
+static const struct ma_sql RENUMBER = {13, "DELETE FROM schema_migrations WHERE version = 1"};
+/* What the second migration made, taken back. */
+static const struct ma_sql BEFORE_2[] = {{14, "DROP TABLE credentials"},
+                                         {15, "DROP TABLE user_handles"},
+                                         {16, "DELETE FROM schema_migrations WHERE version > 1"}};
+static const struct ma_sql CREDENTIALS = {17, "SELECT count(*) FROM credentials"};
 static const struct ma_sql TOO_HIGH = {MA_SQL_MAX, "SELECT 1"};
 
 static int put(struct ma_db *db, const char *key, struct ma_span json)
@@ -235,9 +240,29 @@ START_TEST(test_migrate_fresh_and_again)
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
     T_OK(ma_db_stmt(writer, &MIGRATIONS, &st));
     T_OK(ma_stmt_step(st));
-    ck_assert_int_eq(ma_col_int(st, 0), 1);
-    ck_assert_int_eq(ma_col_int(st, 1), 1);
+    ck_assert_int_eq(ma_col_int(st, 0), 2);
+    ck_assert_int_eq(ma_col_int(st, 1), 2);
     ck_assert_int_eq(ma_col_int(st, 2), NOW);
+}
+END_TEST
+
+START_TEST(test_migrate_from_the_first_version)
+{
+    for (size_t i = 0; i < MA_COUNT(BEFORE_2); i++)
+        T_OK(change(writer, &BEFORE_2[i]));
+    ma_db_close(writer);
+    writer = NULL;
+    T_OK(ma_db_open(path, MA_DB_WRITER, NULL, &writer, why));
+    T_OK(ma_migrate(writer, NOW + 5, why));
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    T_OK(ma_db_stmt(writer, &MIGRATIONS, &st));
+    T_OK(ma_stmt_step(st));
+    ck_assert_int_eq(ma_col_int(st, 0), 2);
+    ck_assert_int_eq(ma_col_int(st, 2), NOW);
+    struct ma_stmt *rows MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    T_OK(ma_db_stmt(writer, &CREDENTIALS, &rows));
+    T_OK(ma_stmt_step(rows));
+    ck_assert_int_eq(ma_col_int(rows, 0), 0);
 }
 END_TEST
 
@@ -667,6 +692,7 @@ static Suite *suite(void)
     tcase_add_test(db, test_second_writer_refused);
     tcase_add_test(db, test_second_writer_refused_through_link);
     tcase_add_test(db, test_migrate_fresh_and_again);
+    tcase_add_test(db, test_migrate_from_the_first_version);
     tcase_add_loop_test(db, test_migrate_refuses, 0, MA_COUNT(refused));
     tcase_add_test(db, test_migrate_survives_reopening);
     tcase_add_test(db, test_params_by_number);

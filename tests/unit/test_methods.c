@@ -4,6 +4,7 @@
  */
 #include "../support/fixture.h"
 #include "ma/methods.h"
+#include "ma/passkey.h"
 
 #include <liboath/oath.h>
 #include <stdio.h>
@@ -598,7 +599,8 @@ START_TEST(test_factor_off)
 {
     struct ma_enrolled e = {.id = MA_SPAN_NULL};
     ma_fix_apply(&f, "{\"factors\":{\"totp\":false,\"email\":false,\"phone\":false,\"recovery-code\":false,"
-                     "\"password\":false}}");
+                     "\"password\":false,\"passkey\":false,\"webauthn-platform\":false,"
+                     "\"webauthn-roaming\":false}}");
     as(MA_FIX_ALICE, "spa");
     T_PROBLEM(&f, 400, "unsupported_challenge_type", MA_FIX_WRITE(&f, ma_enrol_totp(ctx, &e)));
     T_PROBLEM(&f, 400, "unsupported_challenge_type", MA_FIX_WRITE(&f, ma_enrol_recovery(ctx, &e)));
@@ -608,6 +610,12 @@ START_TEST(test_factor_off)
               MA_FIX_WRITE(&f, ma_enrol_otp(ctx, MA_FACTOR_PHONE, MA_LIT("+15551234567"), false, &e)));
     T_PROBLEM(&f, 400, "unsupported_challenge_type",
               MA_FIX_WRITE(&f, ma_enrol_password(ctx, MA_SPAN_NULL, MA_SPAN_NULL, &e)));
+    struct ma_creation_options options;
+    static const enum ma_factor types[] = {MA_FACTOR_PASSKEY, MA_FACTOR_WEBAUTHN_PLATFORM, MA_FACTOR_WEBAUTHN_ROAMING};
+    for (size_t i = 0; i < MA_COUNT(types); i++) {
+        struct ma_passkey_request in = {.type = types[i]};
+        T_PROBLEM(&f, 400, "unsupported_challenge_type", MA_FIX_WRITE(&f, ma_enrol_webauthn(ctx, &in, &e, &options)));
+    }
     ck_assert_uint_eq(ma_factors_open(ctx), 0);
     ck_assert_uint_eq(letters(), 0);
 }
@@ -615,13 +623,14 @@ END_TEST
 
 START_TEST(test_factors_open)
 {
+    const uint32_t keys = 1u << MA_FACTOR_WEBAUTHN_PLATFORM | 1u << MA_FACTOR_WEBAUTHN_ROAMING;
     const uint32_t others =
-        1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_PHONE | 1u << MA_FACTOR_EMAIL | 1u << MA_FACTOR_RECOVERY;
-    ck_assert_uint_eq(ma_factors_open(ctx), others | 1u << MA_FACTOR_PASSWORD); /* push, passkey: not built in */
+        keys | 1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_PHONE | 1u << MA_FACTOR_EMAIL | 1u << MA_FACTOR_RECOVERY;
+    ck_assert_uint_eq(ma_factors_open(ctx), others | 1u << MA_FACTOR_PASSWORD | 1u << MA_FACTOR_PASSKEY); /* no push */
     as(MA_FIX_CAROL, "spa");
     ck_assert_uint_eq(ma_factors_open(ctx), others);
     f.conf->delivery.email = f.conf->delivery.sms = f.conf->delivery.voice = "";
-    ck_assert_uint_eq(ma_factors_open(ctx), 1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_RECOVERY);
+    ck_assert_uint_eq(ma_factors_open(ctx), keys | 1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_RECOVERY);
     for (int t = 0; t < MA_FACTOR__COUNT; t++)
         ck_assert(ma_factor_is_primary((enum ma_factor)t) == (t == MA_FACTOR_PASSWORD || t == MA_FACTOR_PASSKEY));
 }

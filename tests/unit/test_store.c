@@ -115,8 +115,8 @@ START_TEST(test_method_list_plan)
 }
 END_TEST
 
-static const char *const owned[] = {"users",    "passwords", "password_history", "methods", "enrolments",
-                                    "counters", "outbox"};
+static const char *const owned[] = {"users",    "passwords", "password_history", "methods",     "enrolments",
+                                    "counters", "outbox",    "credentials",      "user_handles"};
 /* The sweeps, the listing of users and the courier work for all users. */
 static const char *const for_all_users[] = {"USER_LIST",     "METHOD_EXPIRE",     "ENROLMENT_EXPIRE", "OUTBOX_DUE",
                                             "OUTBOX_NEXT",   "OUTBOX_DONE",       "OUTBOX_RETRY",     "OUTBOX_DEAD",
@@ -1022,6 +1022,27 @@ END_TEST
 
 /* --- deleting a user --- */
 
+static void own_credential(struct ma_span user, const char *method_id, int i)
+{
+    uint8_t bytes[64] = {(uint8_t)i};
+    struct ma_credential c = {.method_id = ma_span_str(method_id),
+                              .credential_id = ma_span_of(bytes, 16),
+                              .public_key = MA_LIT("k"),
+                              .attestation = MA_LIT("none"),
+                              .rp_id = MA_LIT("example.com"),
+                              .user_handle = ma_span_of(bytes, sizeof bytes)};
+    T_OK(ma_user_handle_insert(db, user, c.user_handle, NOW));
+    T_OK(ma_credential_insert(db, user, &c));
+}
+
+static size_t credentials_of(struct ma_span user)
+{
+    struct ma_credential v[4];
+    size_t n = 0;
+    T_OK(ma_credential_list(db, arena, user, v, 4, &n));
+    return n;
+}
+
 static void own_everything(struct ma_span user, int i)
 {
     struct ma_counter_state s;
@@ -1029,6 +1050,7 @@ static void own_everything(struct ma_span user, int i)
     (void)snprintf(id, sizeof(id), "m%d", i);
     add_method(user, id, MA_FACTOR_EMAIL, true, NOW);
     add_enrolment(i, user, id);
+    own_credential(user, id, i);
     T_OK(ma_password_set(db, user, MA_LIT("h"), 2, NOW));
     T_OK(ma_counter_take(db, user, &hourly, NOW, &s));
     struct ma_outbox_row row = {.id = ma_span_str(id),
@@ -1057,6 +1079,11 @@ START_TEST(test_user_delete_cascades)
     T_IS(MA_E_NOTFOUND, ma_user_get(db, arena, ALICE, &u));
     T_IS(MA_E_NOTFOUND, ma_password_get(db, arena, ALICE, &pw));
     T_IS(MA_E_NOTFOUND, ma_enrolment_get(db, arena, ALICE, mac_of(0), &e));
+    struct ma_span handle;
+    ck_assert_uint_eq(credentials_of(ALICE), 0);
+    ck_assert_uint_eq(credentials_of(BOB), 1);
+    T_IS(MA_E_NOTFOUND, ma_user_handle_get(db, arena, ALICE, &handle));
+    T_OK(ma_user_handle_get(db, arena, BOB, &handle));
     check_history(ALICE, "");
     check_list(ALICE, NOW, "");
     T_OK(ma_counter_get(db, ALICE, &hourly, NOW, &s));
