@@ -86,6 +86,8 @@ rate() { # PATH [wrk options]: requests per second, and every answer must be a s
 }
 memory_kib() { awk '/^VmRSS/ { print $2 }' "/proc/$server/status"; }
 
+awk '$1 > 0.5 { print "warning: load average " $1 ": something else is running, the figures will not be worth much" }' /proc/loadavg >&2
+
 mkdir "$dir/spool"
 say "keys and $tokens_n tokens of each algorithm"
 node tests/bench/setup.mjs keys "$dir"
