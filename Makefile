@@ -170,7 +170,7 @@ fuzz-deps:
 tidy-deps:
 	$(call install_missing,$(TIDY_PKGS),)
 bench-deps:
-	$(call install_missing,$(BENCH_PKGS),)
+	$(call install_missing,$(BENCH_PKGS),$(WITH_NODE))
 
 # --- the two commands and their relatives ---
 run: deps

@@ -156,7 +156,6 @@ struct ma_ctx {
 
     /* HTTP thread only */
     void *connection; /* struct MHD_Connection */
-    void *response;   /* struct MHD_Response */
     int phase;
     struct ma_ctx *free_next;
 };
