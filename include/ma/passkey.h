@@ -20,6 +20,7 @@ struct ma_creation_options {
     struct ma_span rp_id, rp_name;
     enum ma_factor type;
     bool require_uv;
+    bool attestation_verified;           /* ask for a statement: browsers hold it back otherwise */
     const struct ma_credential *exclude; /* the user's credentials, when asked for */
     size_t n_exclude;
 };

@@ -13,7 +13,7 @@ enum {
     ATTESTATION_MAX = 2000,
     CLIENT_DATA_MAX = 1000,
     TRANSPORT_MAX = 100,
-    TRANSPORTS_MAX = 10
+    TRANSPORTS_MAX = 32
 };
 
 static const char *const types[] = {"public-key", NULL};

@@ -78,6 +78,8 @@ void ma_write_creation_options(struct ma_jw *w, const struct ma_creation_options
     ma_jw_obj_end(w);
     write_algorithms(w);
     write_selection(w, o);
+    if (o->attestation_verified)
+        ma_jw_kcstr(w, "attestation", "direct");
     if (o->exclude)
         write_exclude(w, o);
     ma_jw_obj_end(w);

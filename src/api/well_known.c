@@ -68,7 +68,10 @@ int ma_op_apple_association(struct ma_ctx *ctx)
     for (size_t i = 0; i < ctx->state->n_clients; i++) {
         if (!ma_client_mobile(ctx->arena, &ctx->state->clients[i], &m) || m.team_id.n == 0 || m.bundle.n == 0)
             continue;
-        ma_jw_cstr(&w, ma_arena_printf(ctx->arena, "%s.%s", (const char *)m.team_id.p, (const char *)m.bundle.p));
+        const char *app = ma_arena_printf(ctx->arena, "%s.%s", (const char *)m.team_id.p, (const char *)m.bundle.p);
+        if (!app)
+            return MA_E_NOMEM;
+        ma_jw_cstr(&w, app);
     }
     ma_jw_arr_end(&w);
     ma_jw_obj_end(&w);

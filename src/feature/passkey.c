@@ -11,7 +11,7 @@
 #include "ma/webauthn.h"
 #include "ma/passkey_origins.h"
 
-enum { TRANSPORTS_MAX = 1024 };
+enum { TRANSPORTS_MAX = 32 * 1024 }; /* bytes of JSON: what a body may hold, escaped */
 
 static bool is_passkey(enum ma_factor type)
 {
@@ -106,7 +106,9 @@ static int pending_id(struct ma_ctx *ctx, enum ma_factor type, struct ma_enrolle
 int ma_enrol_webauthn(struct ma_ctx *ctx, const struct ma_passkey_request *in, struct ma_enrolled *ret,
                       struct ma_creation_options *o)
 {
-    *o = (struct ma_creation_options){.type = in->type, .require_uv = ctx->conf->webauthn.require_uv};
+    *o = (struct ma_creation_options){.type = in->type,
+                                      .require_uv = ctx->conf->webauthn.require_uv,
+                                      .attestation_verified = ctx->conf->webauthn.attestation_verified};
     int r = ma_require_factor(ctx, in->type);
     if (r == MA_OK)
         r = name_user(ctx, in, o);
@@ -194,7 +196,8 @@ static int fill_row(struct ma_ctx *ctx, const struct ma_webauthn_credential *c,
     };
     memcpy(row->aaguid, c->aaguid, sizeof row->aaguid);
     int r = ma_user_handle_get(ctx->db, ctx->arena, ctx->who.user_id, &row->user_handle);
-    return r == MA_OK && (!row->credential_id.p || !row->public_key.p) ? MA_E_NOMEM : r;
+    bool lost = !row->credential_id.p || !row->public_key.p || (in->transports.v && !row->transports.p);
+    return r == MA_OK && lost ? MA_E_NOMEM : r;
 }
 
 static int verify(struct ma_ctx *ctx, const struct ma_attestation_response *in, struct ma_new_credential *nc)
@@ -245,6 +248,7 @@ int ma_webauthn_refused(struct ma_ctx *ctx, const struct ma_new_credential *nc)
     int attempts = 0;
     ma_audit_failure(ctx);
     ctx->keep = true;
+    ctx->user_changed = true; /* the last miss takes the pending method along */
     if (!nc || !nc->session.session_mac.p)
         return MA_E_PROBLEM;
     int r =

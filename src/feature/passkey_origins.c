@@ -72,6 +72,8 @@ bool ma_client_mobile(struct ma_arena *a, const struct ma_state_client *c, struc
     struct client_json out = {0};
     struct ma_verrs errs = {.arena = a};
     *ret = (struct ma_mobile){0};
+    if (!c->is_first_party) /* an app of others is none of this host's */
+        return false;
     if (!memmem(c->json.p, c->json.n, "\"mobile\"", 8) || ma_json_parse(c->json, &j) < 0 ||
         ma_json_decode(j, a, &client_shape, &out, &errs) < 0)
         return false;
@@ -113,6 +115,9 @@ static struct ma_span named_origin(struct ma_arena *a, struct ma_span client_dat
     static const struct ma_jfield fields[] = {
         {.name = "origin", .type = MA_F_STR, .off = offsetof(struct client_data, origin), .max = 1024}};
     static const struct ma_shape shape = MA_SHAPE_OPEN(struct client_data, fields);
+    static const uint8_t bom[3] = {0xef, 0xbb, 0xbf}; /* the verifier strips it as well (§7.1 step 5) */
+    if (client_data_json.n >= sizeof bom && memcmp(client_data_json.p, bom, sizeof bom) == 0)
+        client_data_json = ma_span_of(client_data_json.p + sizeof bom, client_data_json.n - sizeof bom);
     MA_CLEANUP(ma_json_free_p) struct ma_json *j = NULL;
     struct client_data out = {MA_SPAN_NULL};
     struct ma_verrs errs = {.arena = a};
@@ -127,6 +132,15 @@ static void add(const char **list, size_t *n, const char *origin)
         list[(*n)++] = origin;
 }
 
+/* A secure context: https, or plain http to the browser's own machine. */
+static bool is_secure(struct ma_span origin, struct ma_span host)
+{
+    static const char https[] = "https://";
+    return (origin.n > sizeof https - 1 && memcmp(origin.p, https, sizeof https - 1) == 0) ||
+           ma_host_under(host, MA_LIT("localhost")) || ma_span_eq_str(host, "127.0.0.1") ||
+           ma_span_eq_str(host, "[::1]");
+}
+
 static void add_client(struct ma_ctx *ctx, struct ma_span rp_id, struct ma_span named, const char **list, size_t *n,
                        size_t cap)
 {
@@ -134,7 +148,8 @@ static void add_client(struct ma_ctx *ctx, struct ma_span rp_id, struct ma_span 
     struct ma_mobile m;
     if (!c)
         return;
-    if (named.p && ma_host_under(ma_origin_host(named), rp_id) && ma_state_client_origin(c, named))
+    struct ma_span host = ma_origin_host(named);
+    if (named.p && is_secure(named, host) && ma_host_under(host, rp_id) && ma_state_client_origin(c, named))
         add(list, n, (const char *)named.p);
     if (ma_client_mobile(ctx->arena, c, &m))
         for (size_t i = 0; i < m.fingerprints.n && *n < cap; i++)

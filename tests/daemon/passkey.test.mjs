@@ -219,6 +219,7 @@ test('what clients send besides', async (t) => {
     'no transports': [(a) => { delete a.response.transports; }, undefined],
     'transports outside': [(a) => { delete a.response.transports; a.transports = ['ble']; }, ['ble']],
     'transports in both places: the inner': [(a) => { a.transports = ['ble']; }, ['internal', 'hybrid']],
+    'many long transports': [(a) => { a.response.transports = Array(32).fill('"'.repeat(100)); }, Array(32).fill('"'.repeat(100))],
     'transports nobody knows': [(a) => { a.response.transports = ['carrier-pigeon', 'é"\\']; }, ['carrier-pigeon', 'é"\\']],
     'no attachment and no extensions': [(a) => { delete a.authenticatorAttachment; delete a.clientExtensionResults; }, ['internal', 'hybrid']],
     'an attachment': [(a) => { a.authenticatorAttachment = 'cross-platform'; }, ['internal', 'hybrid']],
@@ -458,6 +459,7 @@ test('a session ends after five failures', async (t) => {
   await t.test('a security key: its pending method goes too', async () => {
     const u = d.session();
     const k = await u.enrol({ type: 'webauthn-roaming' });
+    assert.equal((await u.list()).length, 1, 'and the list was remembered');
     for (let i = 0; i < 5; i++)
       isProblem(await send(u, k, create(k.authn_params_public_key, d.base, { challenge: 'AAAA' }), undefined, methodPath(k.id)), 400, 'A0E-400-0003');
     const r = await send(u, k, create(k.authn_params_public_key, d.base), undefined, methodPath(k.id));
@@ -598,7 +600,7 @@ test('bodies that are refused', async (t) => {
     ['transports as text', `${R}/transports`, (b, a) => { a.response.transports = 'usb'; }],
     ['a number in transports', `${R}/transports/1`, (b, a) => { a.response.transports = ['usb', 1]; }],
     ['a long transport', `${R}/transports/0`, (b, a) => { a.response.transports = ['x'.repeat(101)]; }],
-    ['many transports', `${R}/transports`, (b, a) => { a.response.transports = Array(11).fill('usb'); }],
+    ['many transports', `${R}/transports`, (b, a) => { a.response.transports = Array(33).fill('usb'); }],
   ];
   for (const [what, pointer, change] of cases)
     await t.test(what, async () => {
@@ -768,6 +770,7 @@ test('require_uv', async (t) => {
 test('attestation = "verified"', async (t) => {
   const c = await Daemon.start({ state: { factors: FACTORS_ON }, config: { webauthn: { attestation: 'verified' } } });
   const s = c.session();
+  await t.test('asks browsers for a statement', async () => assert.equal((await start(s)).options.attestation, 'direct'));
   for (const fmt of ['none', 'apple', 'android-key', 'tpm', 'compound'])
     await t.test(`refuses ${fmt} by name`, async () => {
       const r = await attempt(s, { fmt });
@@ -801,11 +804,13 @@ test('origins, relying parties, well-known documents', async (t) => {
     state: {
       factors: FACTORS_ON, client_grants: [...grants(`${BASE}/me/`), ...grants(`${DOMAIN}/me/`)],
       clients: [cl('spa', { allowed_origins: ['https://app.login.example.com', 'https://evillogin.example.com', 'https://login.example.com.evil.example',
-        'https://www.example.com', 'https://*.tenants.login.example.com'], web_origins: ['https://web.login.example.com'], callbacks: ['https://cb.login.example.com/done'] }),
+        'https://www.example.com', 'https://*.tenants.login.example.com', 'http://plain.login.example.com'], web_origins: ['https://web.login.example.com'], callbacks: ['https://cb.login.example.com/done'] }),
       cl('two', { allowed_origins: ['https://two.login.example.com'] }),
       cl('shut', { allowed_origins: ['https://shut.login.example.com'], cross_origin_authentication: false }),
       cl('app', { app_type: 'native', mobile: { ios: { team_id: 'ABCDE12345', app_bundle_identifier: 'com.example.app' },
-        android: { app_package_name: 'com.example.app', sha256_cert_fingerprints: [FP] } } })],
+        android: { app_package_name: 'com.example.app', sha256_cert_fingerprints: [FP] } } }),
+      cl('foreign', { app_type: 'native', is_first_party: false, mobile: { ios: { team_id: 'ZZZZZ99999', app_bundle_identifier: 'com.example.foreign' },
+        android: { app_package_name: 'com.example.foreign', sha256_cert_fingerprints: [FP] } } })],
     },
   });
   const user = c.fresh();
@@ -836,6 +841,7 @@ test('origins, relying parties, well-known documents', async (t) => {
   await refuses(as('spa'), 'https://login.example.com.evil.example', 'listed, but elsewhere');
   await refuses(as('spa'), 'https://www.example.com', 'listed, but above the relying party');
   await refuses(as('spa'), 'https://b.login.example.com', 'not listed');
+  await refuses(as('spa'), 'http://plain.login.example.com', 'listed, but no secure context');
   await refuses(as('spa'), 'https://*.tenants.login.example.com', 'a pattern is no origin');
   await refuses(as('spa'), 'https://tenants.login.example.com', 'the pattern needs a label');
   await refuses(as('spa'), 'https://app.login.example.com/', 'a listed origin with a path');
