@@ -63,6 +63,17 @@ struct ma_doc_jwk {
 struct ma_doc_jwks {
     struct ma_objlist keys;
 };
+struct ma_doc_ios {
+    struct ma_span team_id, app_bundle_identifier;
+};
+struct ma_doc_android {
+    struct ma_span app_package_name;
+    struct ma_span_list sha256_cert_fingerprints;
+};
+struct ma_doc_mobile {
+    struct ma_doc_ios ios;
+    struct ma_doc_android android;
+};
 struct ma_doc_client {
     struct ma_span client_id, name;
     int app_type;
@@ -72,7 +83,7 @@ struct ma_doc_client {
     struct ma_doc_refresh refresh;
     int token_endpoint_auth_method;
     struct ma_doc_jwks jwks;
-    struct ma_span mobile;
+    struct ma_doc_mobile mobile;
 };
 struct ma_doc_grant {
     struct ma_span client_id, audience;
@@ -172,10 +183,12 @@ bool ma_origin_is_pattern(struct ma_span origin);
 bool ma_origin_matches(struct ma_span pattern, struct ma_span origin);
 
 /* --- formats (format.c) --- */
-bool ma_fmt_phone(struct ma_span s);     /* E.164 */
-bool ma_fmt_printable(struct ma_span s); /* no blank, no control, at most 255 bytes */
-bool ma_fmt_scope(struct ma_span s);     /* scope-token, RFC 6749 §3.3 */
-bool ma_fmt_strategy(struct ma_span s);  /* lower-case letters, digits, '-' and '_' */
+bool ma_fmt_phone(struct ma_span s);
+/* SHA-256 of a certificate as app stores show it: 32 upper-case hex pairs with colons. */
+bool ma_fmt_fingerprint(struct ma_span s); /* E.164 */
+bool ma_fmt_printable(struct ma_span s);   /* no blank, no control, at most 255 bytes */
+bool ma_fmt_scope(struct ma_span s);       /* scope-token, RFC 6749 §3.3 */
+bool ma_fmt_strategy(struct ma_span s);    /* lower-case letters, digits, '-' and '_' */
 bool ma_fmt_no_control(struct ma_span s);
 bool ma_fmt_uri(struct ma_span s);           /* absolute, without fragment */
 bool ma_fmt_http_or_empty(struct ma_span s); /* http(s) URL or "" */

@@ -193,6 +193,21 @@ static const struct ma_jfield jwks_fields[] = {
     REQ(struct ma_doc_jwks, keys, MA_F_OBJLIST, .sub = &jwk, .max_items = 100),
 };
 static const struct ma_shape jwks = MA_SHAPE_OPEN(struct ma_doc_jwks, jwks_fields);
+static const struct ma_jfield ios_fields[] = {
+    OPT(struct ma_doc_ios, team_id, MA_F_STR, TEXT(0, 64), PRINTABLE),
+    OPT(struct ma_doc_ios, app_bundle_identifier, MA_F_STR, TEXT(0, 255), PRINTABLE),
+};
+static const struct ma_shape ios = MA_SHAPE(struct ma_doc_ios, ios_fields);
+static const struct ma_jfield android_fields[] = {
+    OPT(struct ma_doc_android, app_package_name, MA_F_STR, TEXT(0, 255), PRINTABLE),
+    OPT(struct ma_doc_android, sha256_cert_fingerprints, MA_F_STRLIST, TEXT(0, 128), .max_items = 20),
+};
+static const struct ma_shape android = MA_SHAPE(struct ma_doc_android, android_fields);
+static const struct ma_jfield mobile_fields[] = {
+    OPT(struct ma_doc_mobile, ios, MA_F_OBJ, .sub = &ios),
+    OPT(struct ma_doc_mobile, android, MA_F_OBJ, .sub = &android),
+};
+static const struct ma_shape mobile = MA_SHAPE(struct ma_doc_mobile, mobile_fields);
 static const struct ma_jfield client_fields[] = {
     REQ(struct ma_doc_client, client_id, MA_F_STR, TEXT(1, MA_ID_MAX), PRINTABLE),
     OPT(struct ma_doc_client, name, MA_F_STR, TEXT(1, MA_ID_MAX), CLEAN),
@@ -208,7 +223,7 @@ static const struct ma_jfield client_fields[] = {
     AS(struct ma_doc_client, "refresh_token", refresh, MA_F_OBJ, .sub = &refresh),
     OPT(struct ma_doc_client, token_endpoint_auth_method, MA_F_ENUM, .names = endpoint_auth),
     OPT(struct ma_doc_client, jwks, MA_F_OBJ, .sub = &jwks),
-    OPT(struct ma_doc_client, mobile, MA_F_RAWOBJ),
+    OPT(struct ma_doc_client, mobile, MA_F_OBJ, .sub = &mobile),
 };
 const struct ma_shape ma_shape_client = MA_SHAPE(struct ma_doc_client, client_fields);
 const char ma_defaults_client[] =

@@ -205,12 +205,9 @@ static const char *const incomplete[] = {
     "{}",
     "{\"ios\":{\"team_id\":\"T\"}}",
     "{\"ios\":{\"app_bundle_identifier\":\"b\"}}",
-    "{\"ios\":{\"team_id\":\"\",\"app_bundle_identifier\":\"b\"}}",
     "{\"android\":{\"app_package_name\":\"p\"}}",
     "{\"android\":{\"app_package_name\":\"p\",\"sha256_cert_fingerprints\":[]}}",
     "{\"android\":{\"sha256_cert_fingerprints\":[\"" FP0 "\"]}}",
-    "{\"ios\":1}",
-    "{\"android\":{\"app_package_name\":1,\"sha256_cert_fingerprints\":[\"" FP0 "\"]}}",
 };
 
 START_TEST(test_client_mobile_incomplete)

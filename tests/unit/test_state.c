@@ -159,6 +159,8 @@ static const struct bad_row {
      "/connections/0/options/issuer"},
     {"pkce", "{\"connections\":[{\"name\":\"x\",\"strategy\":\"oidc\",\"pkce\":\"s256\"}]}", "/connections/0/pkce"},
     {"app type", "{\"clients\":[{\"client_id\":\"c\",\"app_type\":\"web\"}]}", "/clients/0/app_type"},
+    {"mobile member", "{\"clients\":[{\"client_id\":\"c\",\"mobile\":{\"ios\":1}}]}", "/clients/0/mobile/ios"},
+    {"mobile unknown", "{\"clients\":[{\"client_id\":\"c\",\"mobile\":{\"tv\":{}}}]}", "/clients/0/mobile/tv"},
     {"second client", "{\"clients\":[{\"client_id\":\"c\"},{\"client_id\":\"d\",\"nam\":\"D\"}]}", "/clients/1/nam"},
     {"client id blank", "{\"clients\":[{\"client_id\":\"a b\"}]}", "/clients/0/client_id"},
     {"origin with path", "{\"clients\":[{\"client_id\":\"c\",\"allowed_origins\":[\"http://a\",\"http://b/x\"]}]}",
