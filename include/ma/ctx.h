@@ -25,6 +25,9 @@ struct ma_route;
 
 enum ma_verb { MA_GET, MA_POST, MA_PATCH, MA_DELETE, MA_VERB__COUNT, MA_OPTIONS, MA_HEAD, MA_VERB_OTHER };
 
+/* "GET"; "OTHER" for what has no name here. Static. */
+const char *ma_verb_name(enum ma_verb verb);
+
 enum ma_lane {
     MA_LANE_READ,  /* inline on the HTTP thread: no blocking call, no write, no hash */
     MA_LANE_WRITE, /* the one writer: group commit */

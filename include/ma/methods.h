@@ -48,6 +48,9 @@ MA_MUST_USE int ma_methods_list(struct ma_ctx *ctx, struct ma_method_view ret[MA
 /* One of them; MA_E_NOTFOUND. */
 MA_MUST_USE int ma_methods_find(struct ma_ctx *ctx, struct ma_span id, struct ma_method_view *ret);
 
+/* The 404 for an id that names no method of the caller; MA_E_PROBLEM. */
+int ma_method_unknown(struct ma_ctx *ctx);
+
 /* What starting an enrolment gives back. */
 struct ma_enrolled {
     struct ma_span id;

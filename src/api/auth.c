@@ -245,10 +245,7 @@ static int verify(struct ma_ctx *ctx, struct ma_span compact, struct ma_token *t
     const char *reason = "unusable";
     struct ma_limit_state s = address_bucket(ctx, false);
     if (!s.allowed) {
-        ctx->rate.set = true;
-        ctx->rate.limit = s.limit;
-        ctx->rate.remaining = s.remaining;
-        ctx->rate.reset_s = s.reset_s;
+        ma_api_show_rate(ctx, &s);
         return ma_problem_retry(ctx, MA_P_TOO_MANY, "Too many requests with unusable tokens from this address.",
                                 s.retry_after_s);
     }

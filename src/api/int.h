@@ -5,10 +5,13 @@
 #define MA_API_INT_H
 
 #include "ma/api.h"
+#include "ma/limit.h"
 #include "ma/policy.h"
 
 /* The first step of every request (and again after keys were fetched or the user was provisioned). */
 int ma_api_begin(struct ma_ctx *ctx);
+/* The bucket that the x-ratelimit headers of the answer describe. */
+void ma_api_show_rate(struct ma_ctx *ctx, const struct ma_limit_state *s);
 /* The policy question for this request. */
 struct ma_policy_in ma_policy_input(const struct ma_ctx *ctx, const struct ma_state_client *client);
 

@@ -62,7 +62,7 @@ int ma_op_get_method(struct ma_ctx *ctx)
     struct ma_jw w;
     int r = ma_methods_find(ctx, ctx->req.params[0], &v);
     if (r == MA_E_NOTFOUND)
-        return ma_problem(ctx, MA_P_NO_RESOURCE, "The authentication method does not exist.");
+        return ma_method_unknown(ctx);
     if (r < 0)
         return r;
     ma_reply_json(ctx, 200, &w);

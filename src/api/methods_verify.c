@@ -138,11 +138,6 @@ static int prepare_credential(struct ma_ctx *ctx)
     return r == MA_OK ? ma_next(ctx, MA_LANE_CPU, verify_credential) : r;
 }
 
-static int not_found(struct ma_ctx *ctx)
-{
-    return ma_problem(ctx, MA_P_NO_RESOURCE, "The authentication method does not exist.");
-}
-
 /* --- dispatch by the id's type --- */
 
 int ma_op_verify_method_prepare(struct ma_ctx *ctx)
@@ -163,7 +158,7 @@ int ma_op_verify_method_prepare(struct ma_ctx *ctx)
         int r = ma_body(ctx, &password_shape, b);
         if (r < 0)
             return r;
-        return names_password(ctx, id) ? ma_next(ctx, MA_LANE_CPU, hash_password) : not_found(ctx);
+        return names_password(ctx, id) ? ma_next(ctx, MA_LANE_CPU, hash_password) : ma_method_unknown(ctx);
     }
     case MA_FACTOR_PASSKEY:
         if (!ma_span_eq_str(id, "passkey|new"))
@@ -178,7 +173,7 @@ int ma_op_verify_method_prepare(struct ma_ctx *ctx)
     }
     /* Nothing of such a type can belong to anybody; a body that is no JSON is still said to be none. */
     int r = ma_body(ctx, &(const struct ma_shape){sizeof(struct body), NULL, 0, true}, b);
-    return r < 0 ? r : not_found(ctx);
+    return r < 0 ? r : ma_method_unknown(ctx);
 }
 
 int ma_op_verify_method(struct ma_ctx *ctx)

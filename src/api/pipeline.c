@@ -44,7 +44,7 @@ static bool worse(const struct ma_limit_state *a, const struct ma_limit_state *b
     return (double)a->remaining * (double)b->limit < (double)b->remaining * (double)a->limit;
 }
 
-static void show_rate(struct ma_ctx *ctx, const struct ma_limit_state *s)
+void ma_api_show_rate(struct ma_ctx *ctx, const struct ma_limit_state *s)
 {
     ctx->rate.set = true;
     ctx->rate.limit = s->limit;
@@ -62,7 +62,7 @@ static int rate_limit(struct ma_ctx *ctx)
                   on * (read ? c->rate_limit.tenant_reads_per_second : c->rate_limit.tenant_writes_per_second), 1000,
                   ctx->now_ms, &tenant);
     if (!tenant.allowed) {
-        show_rate(ctx, &tenant);
+        ma_api_show_rate(ctx, &tenant);
         (void)ma_problem_retry(ctx, MA_P_RATE, "The request limit of all users together has been exceeded.",
                                tenant.retry_after_s);
         ma_header(ctx, "x-auth0-error-kind", "global-rate-limit");
@@ -70,7 +70,7 @@ static int rate_limit(struct ma_ctx *ctx)
     }
     ma_limit_take(ctx->app->limits, read ? MA_BUCKET_READ : MA_BUCKET_WRITE, ctx->who.user_id,
                   on * (read ? c->rate_limit.user_reads : c->rate_limit.user_writes), 60000, ctx->now_ms, &user);
-    show_rate(ctx, user.allowed && worse(&tenant, &user) ? &tenant : &user);
+    ma_api_show_rate(ctx, user.allowed && worse(&tenant, &user) ? &tenant : &user);
     if (user.allowed)
         return MA_OK;
     return ma_problem_retry(ctx, MA_P_RATE, NULL, user.retry_after_s);

@@ -52,7 +52,6 @@ const struct ma_route *ma_api_health_routes(size_t *ret_n)
     return health_routes;
 }
 
-static const char *const verbs[] = {"GET", "POST", "PATCH", "DELETE"};
 static const char *const lanes[] = {"read", "write", "cpu", "net"};
 
 static void scopes_text(ma_scopes scopes, struct ma_buf *b)
@@ -72,7 +71,7 @@ static const char *list(struct ma_arena *a, const char *before, const char *sep,
     ma_buf_init_arena(&b, a, 2048, 65536);
     for (size_t i = 0; i < MA_COUNT(routes); i++) {
         const struct ma_route *r = &routes[i];
-        ma_buf_printf(&b, "%s%s %s%s%s%s", before, verbs[r->verb], r->path, sep, r->op, sep);
+        ma_buf_printf(&b, "%s%s %s%s%s%s", before, ma_verb_name(r->verb), r->path, sep, r->op, sep);
         scopes_text(r->scopes, &b);
         ma_buf_printf(&b, "%s%s%s%u%s\n", sep, lanes[r->lane], sep, r->body_max, after);
     }

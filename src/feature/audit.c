@@ -19,12 +19,6 @@ static struct ma_span cut(struct ma_span s, size_t max)
     return s;
 }
 
-static const char *verb_text(enum ma_verb v)
-{
-    static const char *const names[] = {"GET", "POST", "PATCH", "DELETE"};
-    return (unsigned)v < MA_COUNT(names) ? names[v] : "OTHER";
-}
-
 static struct ma_span detail(struct ma_ctx *ctx, const char *method_type, bool failed)
 {
     struct ma_buf b;
@@ -35,7 +29,7 @@ static struct ma_span detail(struct ma_ctx *ctx, const char *method_type, bool f
     ma_jw_kcstr(&w, "authentication_method", method_type);
     ma_jw_key(&w, "request");
     ma_jw_obj(&w);
-    ma_jw_kcstr(&w, "method", verb_text(ctx->req.verb));
+    ma_jw_kcstr(&w, "method", ma_verb_name(ctx->req.verb));
     ma_jw_kcstr(&w, "path", ctx->route ? ctx->route->path : "");
     ma_jw_obj_end(&w);
     if (failed && ctx->resp.content_type) {

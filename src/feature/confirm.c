@@ -6,37 +6,22 @@
 #include "ma/codec.h"
 #include "ma/crypto.h"
 
-static int not_found(struct ma_ctx *ctx)
-{
-    return ma_problem(ctx, MA_P_NO_RESOURCE, "The authentication method does not exist.");
-}
-
-/* A session nobody opened: the answer depends on whether the path names a method of the caller at all. */
-static int refuse_session(struct ma_ctx *ctx, struct ma_span id)
-{
-    struct ma_method m;
-    int r = ma_method_get(ctx->db, ctx->arena, ctx->who.user_id, id, ctx->now_ms, &m);
-    if (r == MA_E_NOTFOUND)
-        return not_found(ctx);
-    return r < 0 ? r : ma_session_refuse(ctx);
-}
-
 static int pending_method(struct ma_ctx *ctx, struct ma_span id, struct ma_span auth_session, struct ma_method *m,
                           struct ma_enrolment *e)
 {
     enum ma_factor type = ma_factor_of_id(id);
     int r = ma_session_find(ctx, auth_session, type, id, e);
     if (r == MA_E_NOTFOUND)
-        return refuse_session(ctx, id);
+        return ma_session_refuse_for(ctx, id);
     if (r == MA_E_EXPIRED) {
         /* Somebody else's id stays unknown even with a session of one's own. */
-        return ma_span_eq(e->method_id, id) ? ma_session_refuse(ctx) : refuse_session(ctx, id);
+        return ma_span_eq(e->method_id, id) ? ma_session_refuse(ctx) : ma_session_refuse_for(ctx, id);
     }
     if (r < 0)
         return r;
     r = ma_method_get(ctx->db, ctx->arena, ctx->who.user_id, id, ctx->now_ms, m);
     if (r == MA_E_NOTFOUND)
-        return not_found(ctx);
+        return ma_method_unknown(ctx);
     return r == MA_OK && m->confirmed ? ma_session_refuse(ctx) : r;
 }
 
@@ -107,15 +92,10 @@ static int settle(struct ma_ctx *ctx, struct ma_method *m, const struct ma_enrol
 /* Two pending enrolments of one address may both be confirmed otherwise. */
 static int refuse_second(struct ma_ctx *ctx, const struct ma_method *m)
 {
-    struct ma_method_view v[MA_METHODS_LISTED_MAX];
-    size_t n = 0;
     int r = ma_require_room(ctx, m->type);
-    if (r == MA_OK && m->address.p)
-        r = ma_methods_list(ctx, v, &n);
-    for (size_t i = 0; r == MA_OK && i < n; i++)
-        if (v[i].type == m->type && v[i].confirmed && !v[i].automatic && ma_span_eq(v[i].address, m->address))
-            return ma_problem(ctx, MA_P_BAD_REQUEST, "This address is enrolled already.");
-    return r;
+    return r == MA_OK && m->address.p
+               ? ma_require_new_address(ctx, m->type, m->address, "This address is enrolled already.")
+               : r;
 }
 
 int ma_confirm(struct ma_ctx *ctx, struct ma_span id, struct ma_span auth_session, struct ma_span code,

@@ -9,7 +9,7 @@ static int find(struct ma_ctx *ctx, struct ma_span id, struct ma_method_view *v)
 {
     int r = ma_methods_find(ctx, id, v);
     if (r == MA_E_NOTFOUND)
-        return ma_problem(ctx, MA_P_NO_RESOURCE, "The authentication method does not exist.");
+        return ma_method_unknown(ctx);
     return r;
 }
 

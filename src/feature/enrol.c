@@ -159,19 +159,6 @@ int ma_phone_normalise(struct ma_arena *a, struct ma_span in, struct ma_span *re
     return ret->p ? MA_OK : MA_E_NOMEM;
 }
 
-static int refuse_duplicate(struct ma_ctx *ctx, enum ma_factor type, struct ma_span address)
-{
-    struct ma_method_view v[MA_METHODS_LISTED_MAX];
-    size_t n = 0;
-    int r = ma_methods_list(ctx, v, &n);
-    for (size_t i = 0; r == MA_OK && i < n; i++)
-        if (v[i].type == type && v[i].confirmed && !v[i].automatic && ma_span_eq(v[i].address, address))
-            return ma_problem(ctx, MA_P_BAD_REQUEST,
-                              type == MA_FACTOR_EMAIL ? "This e-mail address is enrolled already."
-                                                      : "This phone number is enrolled already.");
-    return r;
-}
-
 static struct ma_counter_rule message_rule(const struct ma_ctx *ctx, enum ma_factor type)
 {
     if (type == MA_FACTOR_EMAIL)
@@ -210,7 +197,9 @@ static int may_send(struct ma_ctx *ctx, enum ma_factor type, struct ma_span addr
     if (r == MA_OK && type == MA_FACTOR_PHONE && !(voice ? ctx->conf->delivery.voice : ctx->conf->delivery.sms)[0])
         r = ma_problem(ctx, MA_P_BAD_REQUEST, "unsupported_challenge_type");
     if (r == MA_OK)
-        r = refuse_duplicate(ctx, type, address);
+        r = ma_require_new_address(ctx, type, address,
+                                   type == MA_FACTOR_EMAIL ? "This e-mail address is enrolled already."
+                                                           : "This phone number is enrolled already.");
     if (r == MA_OK)
         r = ma_require_room(ctx, type);
     return r == MA_OK ? ma_counter_require(ctx, &rule) : r;

@@ -24,6 +24,12 @@ MA_MUST_USE int ma_session_open_with(struct ma_ctx *ctx, enum ma_factor type, st
 MA_MUST_USE int ma_session_find(struct ma_ctx *ctx, struct ma_span auth_session, enum ma_factor type,
                                 struct ma_span method_id, struct ma_enrolment *ret);
 int ma_session_refuse(struct ma_ctx *ctx);
+/* The same where the session fits no method: whether the path names a method of the caller at all decides between 404
+ * and "Invalid or expired session", so that somebody else's id stays unknown. */
+MA_MUST_USE int ma_session_refuse_for(struct ma_ctx *ctx, struct ma_span id);
+/* Refuses, with this detail, an address that the caller has confirmed already. */
+MA_MUST_USE int ma_require_new_address(struct ma_ctx *ctx, enum ma_factor type, struct ma_span address,
+                                       const char *detail);
 /* MAC of a one-time code within a session. */
 MA_MUST_USE int ma_code_mac(struct ma_ctx *ctx, struct ma_span session_mac, struct ma_span code, uint8_t out[32]);
 

@@ -139,16 +139,9 @@ struct ma_new_credential {
     bool verified;
 };
 
-/* A session that does not fit: somebody else's id stays unknown, as for codes. */
 static int refuse_session(struct ma_ctx *ctx, struct ma_span id, enum ma_factor type)
 {
-    struct ma_method m;
-    if (is_passkey(type))
-        return ma_session_refuse(ctx);
-    int r = ma_method_get(ctx->db, ctx->arena, ctx->who.user_id, id, ctx->now_ms, &m);
-    if (r == MA_E_NOTFOUND)
-        return ma_problem(ctx, MA_P_NO_RESOURCE, "The authentication method does not exist.");
-    return r < 0 ? r : ma_session_refuse(ctx);
+    return is_passkey(type) ? ma_session_refuse(ctx) : ma_session_refuse_for(ctx, id);
 }
 
 static int find_session(struct ma_ctx *ctx, struct ma_span id, struct ma_span auth_session,

@@ -88,6 +88,17 @@ int ma_require_room(struct ma_ctx *ctx, enum ma_factor type)
     return ma_problem(ctx, MA_P_BAD_REQUEST, "too_many_entities");
 }
 
+int ma_require_new_address(struct ma_ctx *ctx, enum ma_factor type, struct ma_span address, const char *detail)
+{
+    struct ma_method_view v[MA_METHODS_LISTED_MAX];
+    size_t n = 0;
+    int r = ma_methods_list(ctx, v, &n);
+    for (size_t i = 0; r == MA_OK && i < n; i++)
+        if (v[i].type == type && v[i].confirmed && !v[i].automatic && ma_span_eq(v[i].address, address))
+            return ma_problem(ctx, MA_P_BAD_REQUEST, detail);
+    return r;
+}
+
 static int drop_oldest_pending(struct ma_ctx *ctx)
 {
     struct ma_method m[MA_METHODS_MAX];

@@ -80,6 +80,20 @@ int ma_session_refuse(struct ma_ctx *ctx)
     return ma_problem(ctx, MA_P_BAD_REQUEST, "Invalid or expired session");
 }
 
+int ma_method_unknown(struct ma_ctx *ctx)
+{
+    return ma_problem(ctx, MA_P_NO_RESOURCE, "The authentication method does not exist.");
+}
+
+int ma_session_refuse_for(struct ma_ctx *ctx, struct ma_span id)
+{
+    struct ma_method m;
+    int r = ma_method_get(ctx->db, ctx->arena, ctx->who.user_id, id, ctx->now_ms, &m);
+    if (r == MA_E_NOTFOUND)
+        return ma_method_unknown(ctx);
+    return r < 0 ? r : ma_session_refuse(ctx);
+}
+
 int ma_session_find(struct ma_ctx *ctx, struct ma_span auth_session, enum ma_factor type, struct ma_span method_id,
                     struct ma_enrolment *ret)
 {

@@ -23,7 +23,6 @@ void ma_screen_header(struct ma_screen *s, struct ma_span name, struct ma_span v
 /* After the last one: the reason to refuse, or NULL (RFC 9112 §6.3, §3.2). */
 const char *ma_screen_finish(struct ma_screen *s, bool http_1_1);
 enum ma_verb ma_verb_parse(const char *method);
-const char *ma_verb_name(enum ma_verb verb);
 
 /* --- deadline.c: connections that do not produce a request in time are cut --- */
 

@@ -18,8 +18,6 @@ struct ma_router {
     size_t used, cap;
 };
 
-static const char *const verb_names[] = {"GET", "POST", "PATCH", "DELETE"};
-
 static struct node *new_node(struct ma_router *r, struct ma_span literal)
 {
     if (r->used == r->cap)
@@ -158,6 +156,7 @@ const char *ma_allow_text(struct ma_arena *a, unsigned allow)
     size_t n = 0;
     for (unsigned v = 0; v < MA_VERB__COUNT; v++)
         if (allow & (1u << v))
-            n += (size_t)snprintf(text + n, sizeof text - n, "%s%s, ", verb_names[v], v == MA_GET ? ", HEAD" : "");
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s%s, ", ma_verb_name((enum ma_verb)v),
+                                  v == MA_GET ? ", HEAD" : "");
     return ma_arena_printf(a, "%sOPTIONS", text);
 }
