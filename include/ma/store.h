@@ -242,6 +242,96 @@ MA_MUST_USE int ma_object_secret_put(struct ma_db *db, struct ma_span kind, stru
 MA_MUST_USE int ma_object_secret_get(struct ma_db *db, struct ma_arena *a, struct ma_span kind, struct ma_span key,
                                      struct ma_span name, struct ma_span *ret);
 
+/* --- accounts at identity providers being connected (connects.c) ---
+ * Looked up by ticket or state these rows name no user: the MAC of a random capability does instead. */
+enum ma_connect_stage {
+    MA_CONNECT_NEW,        /* the ticket was not used */
+    MA_CONNECT_STARTED,    /* the browser was sent to the provider */
+    MA_CONNECT_RETURNED,   /* it came back; the provider's answer is being looked at */
+    MA_CONNECT_AUTHORIZED, /* a connect_code was given to the client */
+    MA_CONNECT_OVER
+};
+struct ma_connect {
+    struct ma_span session_mac, ticket_mac; /* 32 bytes each */
+    struct ma_span user_id, client_id, connection;
+    struct ma_span origin; /* public origin it was started at */
+    struct ma_span redirect_uri;
+    struct ma_span client_state, code_challenge; /* p == NULL: not given */
+    struct ma_span jkt, org_id;                  /* of the starting token; p == NULL: none */
+    struct ma_span scopes;                       /* blank-separated */
+    struct ma_span params;                       /* form-encoded, of the client; "" none */
+    enum ma_connect_stage stage;
+    struct ma_span state_mac, cookie_mac, code_mac; /* 32 bytes; p == NULL before their stage */
+    struct ma_span secret, result;                  /* sealed; p == NULL before their stage and when it is over */
+    int64_t started_at, code_expires_at;            /* 0 before their stage */
+    int64_t created_at, expires_at;
+};
+/* As MA_CONNECT_NEW, whatever stage says. */
+MA_MUST_USE int ma_connect_insert(struct ma_db *db, const struct ma_connect *c);
+/* MA_E_NOTFOUND; lapsed and finished rows are returned too (the caller decides). */
+MA_MUST_USE int ma_connect_by_ticket(struct ma_db *db, struct ma_arena *a, struct ma_span ticket_mac,
+                                     struct ma_connect *ret);
+MA_MUST_USE int ma_connect_by_state(struct ma_db *db, struct ma_arena *a, struct ma_span state_mac,
+                                    struct ma_connect *ret);
+MA_MUST_USE int ma_connect_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_span session_mac,
+                               struct ma_connect *ret);
+/* The steps from stage to stage; MA_E_CONFLICT unless the row is in the stage before and has not lapsed at `now`. */
+MA_MUST_USE int ma_connect_start(struct ma_db *db, const struct ma_connect *c,
+                                 int64_t now); /* state_mac, cookie_mac, secret */
+MA_MUST_USE int ma_connect_return(struct ma_db *db, struct ma_span user_id, struct ma_span session_mac, int64_t now);
+MA_MUST_USE int ma_connect_authorize(struct ma_db *db, const struct ma_connect *c,
+                                     int64_t now); /* code_mac, result, code_expires_at */
+/* MA_CONNECT_AUTHORIZED, code not lapsed → over. */
+MA_MUST_USE int ma_connect_complete(struct ma_db *db, struct ma_span user_id, struct ma_span session_mac, int64_t now);
+/* Any stage → over, sealed values dropped. MA_E_NOTFOUND. */
+MA_MUST_USE int ma_connect_abandon(struct ma_db *db, struct ma_span user_id, struct ma_span session_mac);
+/* Deletes the user's oldest rows but for the newest `keep`. */
+MA_MUST_USE int ma_connect_trim(struct ma_db *db, struct ma_span user_id, int keep);
+/* Deletes rows that lapsed before `before`. Returns count ≥ 0. */
+int ma_connect_expire(struct ma_db *db, int64_t before, int limit);
+
+/* --- the vault: connected accounts and their tokens (accounts.c) ---
+ * Sealed values: table "accounts", column by name, row id, user. */
+struct ma_account {
+    struct ma_span id; /* "cac_…" */
+    struct ma_span user_id;
+    struct ma_span connection, subject;         /* the provider's id of its user */
+    struct ma_span client_id;                   /* that connected it */
+    struct ma_span org_id;                      /* p == NULL: none */
+    struct ma_span scopes;                      /* granted, blank-separated, sorted */
+    struct ma_span access_token, refresh_token; /* sealed; p == NULL: none */
+    struct ma_span claims;                      /* sealed */
+    int64_t access_expires_at;                  /* 0: does not lapse */
+    int64_t refresh_expires_at;                 /* 0: not known */
+    bool needs_reconnect;                       /* the provider refused to refresh, or nobody used it for too long */
+    int64_t version;
+    int64_t created_at, updated_at, used_at;
+};
+/* Newest first, then by id. MA_E_RANGE past cap. */
+MA_MUST_USE int ma_account_list(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_account *ret,
+                                size_t cap, size_t *ret_n);
+MA_MUST_USE int ma_account_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_span id,
+                               struct ma_account *ret);
+MA_MUST_USE int ma_account_count(struct ma_db *db, struct ma_span user_id, int64_t *ret);
+/* Whoever owns it (ret->user_id); MA_E_NOTFOUND. */
+MA_MUST_USE int ma_account_owner(struct ma_db *db, struct ma_arena *a, struct ma_span connection,
+                                 struct ma_span subject, struct ma_account *ret);
+/* version 1. MA_E_EXISTS when the provider account is connected, by whomever. */
+MA_MUST_USE int ma_account_insert(struct ma_db *db, const struct ma_account *acc);
+/* Connected anew: everything but id, user, connection, subject and created_at; clears needs_reconnect; version + 1. */
+MA_MUST_USE int ma_account_reconnect(struct ma_db *db, const struct ma_account *acc);
+/* Refreshed: tokens, their times, scopes, updated_at, used_at where version is acc->version; version + 1.
+ * MA_E_CONFLICT. */
+MA_MUST_USE int ma_account_refreshed(struct ma_db *db, const struct ma_account *acc);
+/* The tokens go, needs_reconnect comes, where the version is this one. MA_E_CONFLICT. */
+MA_MUST_USE int ma_account_fail(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t version,
+                                int64_t now);
+MA_MUST_USE int ma_account_used(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t now);
+MA_MUST_USE int ma_account_delete(struct ma_db *db, struct ma_span user_id, struct ma_span id); /* MA_E_NOTFOUND */
+/* Drops the tokens of accounts whose refresh token lapsed before `now` or that were last used before `idle_before`,
+ * and marks them. Returns count ≥ 0. */
+int ma_account_lapse(struct ma_db *db, int64_t now, int64_t idle_before, int limit);
+
 /* Every query of every repository, for the test that prepares and explains them all. Static. */
 const struct ma_sql *const *ma_store_queries(size_t *ret_n);
 

@@ -63,7 +63,30 @@
     X(HANDLE_GET)                                                                                                      \
     X(HANDLE_INSERT)                                                                                                   \
     X(CREDENTIAL_LIST)                                                                                                 \
-    X(CREDENTIAL_INSERT)
+    X(CREDENTIAL_INSERT)                                                                                               \
+    X(CONNECT_INSERT)                                                                                                  \
+    X(CONNECT_BY_TICKET)                                                                                               \
+    X(CONNECT_BY_STATE)                                                                                                \
+    X(CONNECT_GET)                                                                                                     \
+    X(CONNECT_START)                                                                                                   \
+    X(CONNECT_RETURN)                                                                                                  \
+    X(CONNECT_AUTHORIZE)                                                                                               \
+    X(CONNECT_COMPLETE)                                                                                                \
+    X(CONNECT_ABANDON)                                                                                                 \
+    X(CONNECT_TRIM)                                                                                                    \
+    X(CONNECT_EXPIRE)                                                                                                  \
+    X(ACCOUNT_LIST)                                                                                                    \
+    X(ACCOUNT_GET)                                                                                                     \
+    X(ACCOUNT_COUNT)                                                                                                   \
+    X(ACCOUNT_OWNER)                                                                                                   \
+    X(ACCOUNT_INSERT)                                                                                                  \
+    X(ACCOUNT_RECONNECT)                                                                                               \
+    X(ACCOUNT_REFRESHED)                                                                                               \
+    X(ACCOUNT_FAIL)                                                                                                    \
+    X(ACCOUNT_USED)                                                                                                    \
+    X(ACCOUNT_DELETE)                                                                                                  \
+    X(ACCOUNT_LAPSE)                                                                                                   \
+    X(ACCOUNT_LAPSE_IDLE)
 
 #define MA_QUERY_ID(name) MA_Q_##name,
 enum ma_sql_ids { MA_QUERIES(MA_QUERY_ID) MA_Q__COUNT };
@@ -85,6 +108,11 @@ struct ma_span ma_store_col(struct ma_stmt *st, int i, struct ma_arena *a, int *
 /* Reads rows until there are no more or cap is reached; read copies the row to ret[i]. */
 MA_MUST_USE int ma_store_rows(struct ma_stmt *st, struct ma_arena *a, size_t cap, size_t *ret_n,
                               int (*read)(struct ma_stmt *, struct ma_arena *, size_t i, void *ret), void *ret);
+/* For a column that is never NULL: what is empty may have no pointer. */
+static inline struct ma_span ma_store_some(struct ma_span s)
+{
+    return s.p ? s : MA_LIT("");
+}
 /* cap as a LIMIT. */
 int64_t ma_store_limit(size_t cap);
 /* MA_E_NOTFOUND as success: the end of the rows is no error for a list. */

@@ -115,12 +115,16 @@ START_TEST(test_method_list_plan)
 }
 END_TEST
 
-static const char *const owned[] = {"users",    "passwords", "password_history", "methods",     "enrolments",
-                                    "counters", "outbox",    "credentials",      "user_handles"};
-/* The sweeps, the listing of users and the courier work for all users. */
-static const char *const for_all_users[] = {"USER_LIST",     "METHOD_EXPIRE",     "ENROLMENT_EXPIRE", "OUTBOX_DUE",
-                                            "OUTBOX_NEXT",   "OUTBOX_DONE",       "OUTBOX_RETRY",     "OUTBOX_DEAD",
-                                            "OUTBOX_REVIVE", "OUTBOX_REVIVE_ALL", "OUTBOX_DEFER",     NULL};
+static const char *const owned[] = {"users",  "passwords",   "password_history", "methods",  "enrolments", "counters",
+                                    "outbox", "credentials", "user_handles",     "connects", "accounts"};
+/* The sweeps, the listing of users and the courier work for all users; a browser brings a ticket or a state that names
+ * the row, and a provider's account is looked up to see whose it is. */
+static const char *const for_all_users[] = {"USER_LIST",         "METHOD_EXPIRE",      "ENROLMENT_EXPIRE",
+                                            "OUTBOX_DUE",        "OUTBOX_NEXT",        "OUTBOX_DONE",
+                                            "OUTBOX_RETRY",      "OUTBOX_DEAD",        "OUTBOX_REVIVE",
+                                            "OUTBOX_REVIVE_ALL", "OUTBOX_DEFER",       "CONNECT_BY_TICKET",
+                                            "CONNECT_BY_STATE",  "CONNECT_EXPIRE",     "ACCOUNT_OWNER",
+                                            "ACCOUNT_LAPSE",     "ACCOUNT_LAPSE_IDLE", NULL};
 
 static bool names_table(const char *sql, const char *table)
 {
