@@ -10,6 +10,7 @@
 #include "ma/clock.h"
 #include "ma/db.h"
 #include "ma/jsonr.h"
+#include "ma/preset.h"
 #include "ma/rand.h"
 #include "ma/scope.h"
 #include "ma/store.h"
@@ -45,10 +46,28 @@ struct ma_password_policy {
     int dictionary; /* 0 en_10k, 1 en_100k */
 };
 
+/* What the document says about a connection's identity provider. Empty spans: the preset's, or discovery's. */
+struct ma_state_provider {
+    const struct ma_preset *preset; /* by `preset`, else by the strategy */
+    struct ma_span issuer, authorization_endpoint, token_endpoint, jwks_uri, userinfo_endpoint, revocation_endpoint;
+    struct ma_span client_id;
+    struct ma_span_list scopes;          /* as configured; "offline_access" among them when refresh tokens are wanted */
+    struct ma_span user_id_field;        /* dotted path; empty: the preset's */
+    struct ma_span authorization_params; /* form-encoded; sent with every authorization request */
+    char scope_separator;                /* ' ' or ',' */
+    enum ma_client_auth auth;
+    bool pkce;
+    bool revoke_on_delete; /* the provider hears of a deleted account (RFC 7009) */
+    bool login_callback;   /* the provider returns to /login/callback instead of the daemon's own path */
+};
+
 struct ma_state_connection {
     struct ma_span name, strategy;
     bool database; /* strategy "auth0" */
     bool connected_accounts;
+    bool all_clients;                    /* enabled_clients is not there */
+    struct ma_span_list enabled_clients; /* the only clients that may use it */
+    struct ma_state_provider provider;   /* preset NULL for database connections */
     struct ma_password_policy password_policy;
     struct ma_span json;
 };
@@ -85,6 +104,8 @@ struct ma_state {
 const struct ma_state_client *ma_state_client(const struct ma_state *s, struct ma_span client_id);
 const struct ma_state_connection *ma_state_connection(const struct ma_state *s, struct ma_span name);
 const struct ma_state_role *ma_state_role(const struct ma_state *s, struct ma_span name);
+/* Whether this client may connect accounts through the connection: enabled for it, switched on, no database. */
+bool ma_state_connectable(const struct ma_state_connection *c, struct ma_span client_id);
 /* True when the origin is one the client lends (allowed_origins, web_origins, origins of callbacks;
  * a "*." host label matches one or more labels below), false for third-party clients and
  * cross_origin_authentication false. */

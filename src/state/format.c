@@ -89,6 +89,17 @@ bool ma_fmt_strategy(struct ma_span s)
     return s.n > 0;
 }
 
+bool ma_fmt_member_path(struct ma_span s)
+{
+    bool named = false;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '.' ? !named : !is_alnum(s.p[i]) && s.p[i] != '-' && s.p[i] != '_')
+            return false;
+        named = s.p[i] != '.';
+    }
+    return named || s.n == 0;
+}
+
 bool ma_fmt_uri(struct ma_span s)
 {
     size_t i = 0;
@@ -111,4 +122,10 @@ bool ma_fmt_http_or_empty(struct ma_span s)
         return true;
     return ma_fmt_uri(s) && ma_origin_of(s, false, origin) == MA_OK && strncmp(origin, "http", 4) == 0 &&
            (origin[4] == ':' || (origin[4] == 's' && origin[5] == ':')) && !ma_origin_is_pattern(ma_span_str(origin));
+}
+
+/* RFC 8414 §2, OpenID Connect Discovery §3: no query and no fragment. */
+bool ma_fmt_issuer_or_empty(struct ma_span s)
+{
+    return s.n == 0 || (ma_fmt_http_or_empty(s) && memchr(s.p, '?', s.n) == NULL);
 }

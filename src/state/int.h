@@ -32,11 +32,19 @@ struct ma_doc_tenant {
 struct ma_doc_factors {
     bool on[MA_FACTOR__COUNT];
 };
+/* What a connection says of its provider in one of two places: among its own members or in `options`. */
+struct ma_doc_habits {
+    struct ma_span preset, revocation_endpoint, pkce;
+    int token_endpoint_auth_method; /* an enum ma_client_auth */
+    bool has_auth;
+};
 struct ma_doc_options {
-    struct ma_span issuer, authorization_endpoint, token_endpoint, jwks_uri, userinfo_endpoint, revocation_endpoint;
-    struct ma_span client_id, client_secret, pkce;
+    struct ma_span issuer, authorization_endpoint, token_endpoint, jwks_uri, userinfo_endpoint;
+    struct ma_span client_id, client_secret, user_id_field, authorization_params;
     struct ma_span_list scopes;
-    int token_endpoint_auth_method;
+    int scope_separator, callback_path;
+    bool has_scope_separator, revoke_on_delete, has_revoke_on_delete;
+    struct ma_doc_habits habits;
 };
 struct ma_doc_connection {
     struct ma_span name, strategy;
@@ -44,8 +52,8 @@ struct ma_doc_connection {
     struct ma_password_policy policy;
     struct ma_doc_options options;
     struct ma_span_list enabled_clients;
-    struct ma_span preset, revocation_endpoint, pkce;
-    int token_endpoint_auth_method;
+    bool has_enabled_clients;
+    struct ma_doc_habits habits;
 };
 struct ma_doc_grant_rule {
     struct ma_span audience;
@@ -159,6 +167,15 @@ struct ma_kind {
 };
 extern const struct ma_kind ma_kinds[MA_KIND__COUNT];
 
+/* --- connections (connections.c) --- */
+/* What the document says of the provider, with its preset's habits where it is silent. Borrowed from c; all zero for a
+ * database, preset NULL for a provider that is not known. */
+struct ma_state_provider ma_connection_provider(const struct ma_doc_connection *c);
+/* The rules of a connection beyond its shape (struct ma_kind's check). */
+void ma_connection_check(struct ma_apply *ap, struct ma_elem *e, const union ma_doc_any *doc, const char *pointer);
+/* Every scope of the list is a scope token (RFC 6749 §3.3), or an error at <pointer>/<name>/<i>. */
+void ma_check_scopes(struct ma_apply *ap, const struct ma_span_list *list, const char *pointer, const char *name);
+
 /* --- key index: open addressing over an array whose elements begin with their struct ma_span key --- */
 struct ma_index {
     uint32_t *slots; /* element number + 1; 0 is free */
@@ -183,15 +200,17 @@ bool ma_origin_is_pattern(struct ma_span origin);
 bool ma_origin_matches(struct ma_span pattern, struct ma_span origin);
 
 /* --- formats (format.c) --- */
-bool ma_fmt_phone(struct ma_span s);
+bool ma_fmt_phone(struct ma_span s); /* E.164 */
 /* SHA-256 of a certificate as app stores show it: 32 upper-case hex pairs with colons. */
-bool ma_fmt_fingerprint(struct ma_span s); /* E.164 */
+bool ma_fmt_fingerprint(struct ma_span s);
 bool ma_fmt_printable(struct ma_span s);   /* no blank, no control, at most 255 bytes */
 bool ma_fmt_scope(struct ma_span s);       /* scope-token, RFC 6749 §3.3 */
 bool ma_fmt_strategy(struct ma_span s);    /* lower-case letters, digits, '-' and '_' */
+bool ma_fmt_member_path(struct ma_span s); /* names of letters, digits, '-', '_', joined by dots; or "" */
 bool ma_fmt_no_control(struct ma_span s);
-bool ma_fmt_uri(struct ma_span s);           /* absolute, without fragment */
-bool ma_fmt_http_or_empty(struct ma_span s); /* http(s) URL or "" */
+bool ma_fmt_uri(struct ma_span s);             /* absolute, without fragment */
+bool ma_fmt_http_or_empty(struct ma_span s);   /* http(s) URL or "" */
+bool ma_fmt_issuer_or_empty(struct ma_span s); /* as above, without query and fragment; or "" */
 bool ma_fmt_domain(struct ma_span s);
 
 /* --- a snapshot with what is behind it --- */

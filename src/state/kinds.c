@@ -76,7 +76,7 @@ static struct ma_span secret_connection(const union ma_doc_any *d)
 }
 
 /* --- rules --- */
-static void check_scopes(struct ma_apply *ap, const struct ma_span_list *list, const char *pointer, const char *name)
+void ma_check_scopes(struct ma_apply *ap, const struct ma_span_list *list, const char *pointer, const char *name)
 {
     for (size_t i = 0; i < list->n; i++) {
         if (!ma_fmt_scope(list->v[i]))
@@ -87,46 +87,7 @@ static void check_scopes(struct ma_apply *ap, const struct ma_span_list *list, c
 static void check_role(struct ma_apply *ap, struct ma_elem *e, const union ma_doc_any *d, const char *pointer)
 {
     (void)e;
-    check_scopes(ap, &d->role.permissions, pointer, "permissions");
-}
-
-/* pkce: a switch, or the hosted vendor's words. */
-static bool pkce_ok(struct ma_span json)
-{
-    static const char *const words[] = {"true", "false", "\"auto\"", "\"S256\"", "\"plain\"", "\"disabled\""};
-    for (size_t i = 0; i < MA_COUNT(words); i++) {
-        if (json.p == NULL || ma_span_eq_str(json, words[i]))
-            return true;
-    }
-    return false;
-}
-
-/* Users and accounts hang on what a connection is: its strategy never changes. */
-static void check_strategy(struct ma_apply *ap, const struct ma_elem *e, const struct ma_doc_connection *c,
-                           const char *pointer)
-{
-    struct ma_doc_connection old = {0};
-    if (!c->strategy.p)
-        ma_apply_error(ap, pointer, "", "must have required property 'strategy'");
-    else if (e->before.p && ma_state_decode(ap->scratch, NULL, e->before, &ma_shape_connection, &old) == MA_OK &&
-             !ma_span_eq(old.strategy, c->strategy))
-        ma_apply_error(ap, pointer, "/strategy", "must not change once the connection is there");
-}
-
-static void check_connection(struct ma_apply *ap, struct ma_elem *e, const union ma_doc_any *d, const char *pointer)
-{
-    const struct ma_doc_connection *c = &d->connection;
-    check_strategy(ap, e, c, pointer);
-    if (!pkce_ok(c->pkce))
-        ma_apply_error(ap, pointer, "/pkce", "must be a boolean, or auto, S256, plain or disabled");
-    if (!pkce_ok(c->options.pkce))
-        ma_apply_error(ap, pointer, "/options/pkce", "must be a boolean, or auto, S256, plain or disabled");
-    for (size_t i = 0; i < c->options.scopes.n; i++) {
-        if (!ma_fmt_scope(c->options.scopes.v[i]))
-            ma_apply_error_item(ap, pointer, "options/scopes", i, "must be a scope token");
-    }
-    e->database = ma_span_eq_str(c->strategy, "auth0");
-    e->keep_history = c->policy.history_active ? (int)c->policy.history_size : 0;
+    ma_check_scopes(ap, &d->role.permissions, pointer, "permissions");
 }
 
 static void check_origins(struct ma_apply *ap, const struct ma_span_list *list, const char *pointer, const char *name)
@@ -167,7 +128,7 @@ static void check_grant(struct ma_apply *ap, struct ma_elem *e, const union ma_d
 {
     (void)e;
     check_client_exists(ap, d->grant.client_id, pointer);
-    check_scopes(ap, &d->grant.scope, pointer, "scope");
+    ma_check_scopes(ap, &d->grant.scope, pointer, "scope");
 }
 
 static void check_policy(struct ma_apply *ap, struct ma_elem *e, const union ma_doc_any *d, const char *pointer)
@@ -175,7 +136,7 @@ static void check_policy(struct ma_apply *ap, struct ma_elem *e, const union ma_
     (void)e;
     const struct ma_doc_policy *p = &d->policy;
     check_client_exists(ap, p->client_id, pointer);
-    check_scopes(ap, &p->scope, pointer, "scope");
+    ma_check_scopes(ap, &p->scope, pointer, "scope");
     if (p->scope.n == 0)
         ma_apply_error(ap, pointer, "/scope", "must NOT have fewer than 1 items");
     if (p->skip && (p->has_require || p->has_max_age))
@@ -192,7 +153,7 @@ const struct ma_kind ma_kinds[MA_KIND__COUNT] = {
     [MA_KIND_ROLE] = {"role", "roles", &ma_shape_role, .key = key_role, .check = check_role},
     [MA_KIND_CONNECTION] = {"connection", "connections", &ma_shape_connection, .defaults = ma_defaults_connection,
                             .secret_path = {"options", "client_secret"}, .key = key_connection,
-                            .secret = secret_connection, .check = check_connection},
+                            .secret = secret_connection, .check = ma_connection_check},
     [MA_KIND_CLIENT] = {"client", "clients", &ma_shape_client, .defaults = ma_defaults_client,
                         .secret_path = {"client_secret"}, .key = key_client, .secret = secret_client,
                         .check = check_client},

@@ -118,15 +118,19 @@ static int load_connection(struct load *l, const struct ma_object *o)
     int rc = decode(l, o, ma_defaults_connection, &ma_shape_connection, &d);
     if (rc != MA_OK)
         return rc;
-    l->connections[l->snap->pub.n_connections++] = (struct ma_state_connection){
+    struct ma_state_connection *c = &l->connections[l->snap->pub.n_connections++];
+    *c = (struct ma_state_connection){
         .name = d.name,
         .strategy = d.strategy,
         .database = ma_span_eq_str(d.strategy, "auth0"),
         .connected_accounts = d.connected_accounts,
+        .all_clients = !d.has_enabled_clients,
+        .enabled_clients = d.enabled_clients,
+        .provider = ma_connection_provider(&d),
         .password_policy = d.policy,
         .json = ma_arena_dup(l->a, o->json),
     };
-    return MA_OK;
+    return c->json.p ? MA_OK : MA_E_NOMEM;
 }
 
 static bool lends(const struct ma_state_client *c, struct ma_span origin)

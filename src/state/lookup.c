@@ -73,6 +73,17 @@ const struct ma_state_role *ma_state_role(const struct ma_state *s, struct ma_sp
     return i == SIZE_MAX ? NULL : &s->roles[i];
 }
 
+bool ma_state_connectable(const struct ma_state_connection *c, struct ma_span client_id)
+{
+    if (c->database || !c->connected_accounts || !c->provider.preset)
+        return false;
+    for (size_t i = 0; i < c->enabled_clients.n; i++) {
+        if (ma_span_eq(c->enabled_clients.v[i], client_id))
+            return true;
+    }
+    return c->all_clients;
+}
+
 /* The origin as browsers send it, in our spelling; patterns are not origins. */
 static bool normal_origin(struct ma_span origin, char out[MA_ORIGIN_MAX])
 {

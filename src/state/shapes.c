@@ -124,18 +124,35 @@ static const struct ma_shape password_policy = MA_SHAPE(struct ma_password_polic
 
 static const char *const endpoint_auth[] = {"none", "client_secret_post", "client_secret_basic", "private_key_jwt",
                                             NULL};
+_Static_assert(MA_COUNT(endpoint_auth) == MA_AUTH__COUNT + 1, "in the order of enum ma_client_auth");
+static const char *const separators[] = {" ", ",", NULL};
+static const char *const callback_paths[] = {"/me/v1/connected-accounts/callback", "/login/callback", NULL};
+/* Members that stand at the connection or in its options. */
+#define HABITS(T)                                                                                                      \
+    AS(T, "preset", habits.preset, MA_F_STR, TEXT(1, 64), CHECK(ma_fmt_strategy, "must be a known provider")),         \
+        AS(T, "revocation_endpoint", habits.revocation_endpoint, MA_F_STR, TEXT(0, MA_URL_MAX), HTTP_URL),             \
+        AS(T, "pkce", habits.pkce, MA_F_RAW),                                                                          \
+        AS(T, "token_endpoint_auth_method", habits.token_endpoint_auth_method, MA_F_ENUM, .names = endpoint_auth,      \
+           .has_off = offsetof(T, habits.has_auth))
 static const struct ma_jfield options_fields[] = {
-    OPT(struct ma_doc_options, issuer, MA_F_STR, TEXT(0, MA_URL_MAX), HTTP_URL),
+    OPT(struct ma_doc_options, issuer, MA_F_STR, TEXT(0, MA_URL_MAX),
+        CHECK(ma_fmt_issuer_or_empty, "must be an http or https URL without query and fragment")),
     OPT(struct ma_doc_options, authorization_endpoint, MA_F_STR, TEXT(0, MA_URL_MAX), HTTP_URL),
     OPT(struct ma_doc_options, token_endpoint, MA_F_STR, TEXT(0, MA_URL_MAX), HTTP_URL),
     OPT(struct ma_doc_options, jwks_uri, MA_F_STR, TEXT(0, MA_URL_MAX), HTTP_URL),
     OPT(struct ma_doc_options, userinfo_endpoint, MA_F_STR, TEXT(0, MA_URL_MAX), HTTP_URL),
-    OPT(struct ma_doc_options, revocation_endpoint, MA_F_STR, TEXT(0, MA_URL_MAX), HTTP_URL),
     OPT(struct ma_doc_options, client_id, MA_F_STR, TEXT(1, 1024), CLEAN),
     OPT(struct ma_doc_options, client_secret, MA_F_STR, TEXT(1, 4096)),
     OPT(struct ma_doc_options, scopes, MA_F_STRLIST, TEXT(1, 512), .max_items = 200),
-    OPT(struct ma_doc_options, pkce, MA_F_RAW),
-    OPT(struct ma_doc_options, token_endpoint_auth_method, MA_F_ENUM, .names = endpoint_auth),
+    OPT(struct ma_doc_options, scope_separator, MA_F_ENUM, .names = separators,
+        .has_off = offsetof(struct ma_doc_options, has_scope_separator)),
+    OPT(struct ma_doc_options, user_id_field, MA_F_STR, TEXT(0, 128),
+        CHECK(ma_fmt_member_path, "must be names joined by dots")),
+    OPT(struct ma_doc_options, authorization_params, MA_F_STR, TEXT(0, 1024)),
+    OPT(struct ma_doc_options, callback_path, MA_F_ENUM, .names = callback_paths),
+    OPT(struct ma_doc_options, revoke_on_delete, MA_F_BOOL,
+        .has_off = offsetof(struct ma_doc_options, has_revoke_on_delete)),
+    HABITS(struct ma_doc_options),
 };
 static const struct ma_shape options = MA_SHAPE(struct ma_doc_options, options_fields);
 static const struct ma_jfield accounts_fields[] = {
@@ -145,15 +162,13 @@ static const struct ma_shape accounts = MA_SHAPE(struct ma_doc_connection, accou
 static const struct ma_jfield connection_fields[] = {
     REQ(struct ma_doc_connection, name, MA_F_STR, TEXT(1, MA_ID_MAX), PRINTABLE),
     OPT(struct ma_doc_connection, strategy, MA_F_STR, TEXT(1, 64),
-        CHECK(ma_fmt_strategy, "must be auth0, oidc, oauth2 or a provider's name")),
+        CHECK(ma_fmt_strategy, "must be auth0, oidc, oauth2 or a known provider")),
     AS(struct ma_doc_connection, "password_policy", policy, MA_F_OBJ, .sub = &password_policy),
     INLINE("connected_accounts", accounts),
     OPT(struct ma_doc_connection, options, MA_F_OBJ, .sub = &options),
-    OPT(struct ma_doc_connection, enabled_clients, MA_F_STRLIST, TEXT(1, MA_ID_MAX), .max_items = 10000),
-    OPT(struct ma_doc_connection, preset, MA_F_STR, TEXT(1, 64), CHECK(ma_fmt_strategy, "must be a provider's name")),
-    OPT(struct ma_doc_connection, revocation_endpoint, MA_F_STR, TEXT(0, MA_URL_MAX), HTTP_URL),
-    OPT(struct ma_doc_connection, pkce, MA_F_RAW),
-    OPT(struct ma_doc_connection, token_endpoint_auth_method, MA_F_ENUM, .names = endpoint_auth),
+    OPT(struct ma_doc_connection, enabled_clients, MA_F_STRLIST, TEXT(1, MA_ID_MAX), .max_items = 10000,
+        .has_off = offsetof(struct ma_doc_connection, has_enabled_clients)),
+    HABITS(struct ma_doc_connection),
 };
 const struct ma_shape ma_shape_connection = MA_SHAPE(struct ma_doc_connection, connection_fields);
 const char ma_defaults_connection[] =
