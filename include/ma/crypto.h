@@ -113,6 +113,11 @@ MA_MUST_USE int ma_key_public(const struct ma_key *k, struct ma_arena *a, struct
 
 /* True when the key may be used with the algorithm at all (kty and curve match). */
 bool ma_key_fits(const struct ma_key *k, enum ma_jws_alg alg);
+/* The hash of the algorithm's own size (OIDC Core §3.1.3.6): SHA-256, SHA-384 or SHA-512, which is also Ed25519's.
+ * MA_E_INVAL for MA_JWS_NONE. */
+#define MA_JWS_HASH_MAX 64
+MA_MUST_USE int ma_jws_hash(enum ma_jws_alg alg, struct ma_span in, uint8_t out[MA_JWS_HASH_MAX], size_t *ret_n);
+
 /* Verifies a JWS signature (raw r‖s for ES*, RFC 7518 §3.4) over the signing input. MA_OK,
  * MA_E_AUTH. Keeps a per-thread, per-key template context inside so that nothing is set up per call. */
 MA_MUST_USE int ma_key_verify(const struct ma_key *k, enum ma_jws_alg alg, struct ma_span input, struct ma_span sig);

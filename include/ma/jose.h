@@ -83,4 +83,34 @@ struct ma_mint {
 /* An RFC 9068 token (typ at+jwt; client_id and azp) signed with the newest own key, by libjwt. arena. */
 MA_MUST_USE int ma_jose_mint(struct ma_jose *j, struct ma_arena *a, const struct ma_mint *m, struct ma_span *ret);
 
+/* --- the other side: tokens of identity providers that accounts are connected at --- */
+
+struct ma_id_token_ask {
+    const char *issuer; /* expected iss, exactly; "{tenantid}" in it stands for the token's own tid claim */
+    const char *jwks_uri;
+    const char *client_id;       /* must be in aud; azp must be it when there is one (OIDC Core §3.1.3.7) */
+    struct ma_span nonce;        /* must equal the claim; empty: no claim is looked for */
+    struct ma_span access_token; /* checked against at_hash when the token has one; empty: not */
+    int64_t max_age_s;           /* auth_time must not be older (OIDC Core §3.1.2.1); -1: not asked for */
+    struct ma_net_policy policy; /* for fetching the keys */
+};
+struct ma_id_token {
+    struct ma_span sub;         /* arena; 1 to 255 bytes */
+    struct ma_span email, name; /* arena; p == NULL: absent */
+    struct ma_span claims;      /* the whole claims set, JSON text; arena */
+};
+/* Verifies an id_token with the keys at jwks_uri, which are fetched once and remembered (Cache-Control, at most a day);
+ * an unknown kid fetches them again, at most every 10 s. Asymmetric algorithms only. Blocking: c is the calling
+ * thread's. MA_OK; MA_E_AUTH (the token is not good); MA_E_UPSTREAM (the keys cannot be had); MA_E_NOMEM. `why` names
+ * the rule, never a value. Thread-safe. */
+MA_MUST_USE int ma_id_token_verify(struct ma_jose *j, struct ma_httpc *c, struct ma_arena *a, struct ma_span compact,
+                                   const struct ma_id_token_ask *ask, int64_t now_ms, struct ma_id_token *ret,
+                                   char why[256]);
+
+#define MA_ASSERTION_TTL_S 60
+/* A JWT that authenticates the daemon as client_id at a provider's endpoint `audience` (RFC 7523 §2.2 and §3), signed
+ * with the newest own key: the provider knows it from /.well-known/jwks.json. arena. */
+MA_MUST_USE int ma_jose_client_assertion(struct ma_jose *j, struct ma_arena *a, const char *client_id,
+                                         const char *audience, int64_t now_s, struct ma_span *ret);
+
 #endif

@@ -46,6 +46,13 @@ int ma_sha256(struct ma_span in, uint8_t out[MA_SHA256_LEN])
     return MA_OK;
 }
 
+int ma_jws_hash(enum ma_jws_alg alg, struct ma_span in, uint8_t out[MA_JWS_HASH_MAX], size_t *ret_n)
+{
+    const struct ma_jws_info *info = ma_jws_info(alg);
+
+    return info ? ma_digest(info->md, in, out, ret_n) : MA_E_INVAL;
+}
+
 static void mac_ctx_free_p(EVP_MAC_CTX **ctx)
 {
     EVP_MAC_CTX_free(*ctx);

@@ -28,7 +28,7 @@ static const struct ma_jws_info jws_algs[MA_JWS__COUNT] = {
     [MA_JWS_ES256] = {"ES256", MA_KEY_EC_P256, MA_MD_SHA256, false},
     [MA_JWS_ES384] = {"ES384", MA_KEY_EC_P384, MA_MD_SHA384, false},
     [MA_JWS_ES512] = {"ES512", MA_KEY_EC_P521, MA_MD_SHA512, false},
-    [MA_JWS_EDDSA] = {"EdDSA", MA_KEY_ED25519, MA_MD_SHA512, false}, /* hashes inside: md unused */
+    [MA_JWS_EDDSA] = {"EdDSA", MA_KEY_ED25519, MA_MD_SHA512, false}, /* hashes inside: md is ma_jws_hash's */
 };
 
 static const struct curve {

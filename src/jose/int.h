@@ -17,11 +17,13 @@
 #define MA_JWKS_KEYS_MAX 64u      /* keys of one set */
 #define MA_JWKS_BYTES_MAX 262144  /* of a JWKS or discovery document */
 #define MA_KID_LESS_TRIES 8u      /* keys tried for a token without kid */
+#define MA_ID_TOKEN_MAX 16384     /* bytes of a provider's compact JWS */
 
 /* --- jws.c: the compact form (RFC 7515 §7.1) --- */
 
 struct ma_jws {
     enum ma_jws_alg alg;
+    bool access;            /* its typ says access token (RFC 9068 §2.1) */
     struct ma_span kid;     /* p == NULL when absent */
     struct ma_span input;   /* borrowed: header "." payload as sent (RFC 7515 §5.2 step 8) */
     struct ma_span payload; /* arena: decoded bytes */
@@ -31,6 +33,8 @@ struct ma_jws {
 /* Splits, decodes and checks the header. NULL when good, else the reason. A reason for lack of memory is
  * MA_JWS_NOMEM. */
 const char *ma_jws_parse(struct ma_arena *a, struct ma_span compact, struct ma_jws *ret);
+/* The same for a token of at most max bytes, instead of MA_TOKEN_MAX. */
+const char *ma_jws_parse_upto(struct ma_arena *a, struct ma_span compact, size_t max, struct ma_jws *ret);
 /* The token's signature was good: its header will be recognised by this thread. */
 void ma_jws_remember(struct ma_span compact, const struct ma_jws *jws);
 extern const char MA_JWS_NOMEM[];
@@ -119,9 +123,10 @@ MA_MUST_USE int ma_ring_rotate(const char *dir, int64_t now_s, int64_t retire_af
 
 enum ma_source { MA_SRC_OWN, MA_SRC_FILE, MA_SRC_URL, MA_SRC_DISCOVERY };
 
-#define MA_FORCED_REFRESH_MS 30000 /* between refreshes asked for by unknown kids */
-#define MA_FIRST_FETCH_MS 5000     /* between tries while there are no keys */
-#define MA_JWKS_AGE_MIN_S 60       /* clamps of Cache-Control max-age */
+#define MA_FORCED_REFRESH_MS 30000   /* between refreshes asked for by unknown kids */
+#define MA_PROVIDER_REFRESH_MS 10000 /* the same, of a provider's keys for id_tokens */
+#define MA_FIRST_FETCH_MS 5000       /* between tries while there are no keys */
+#define MA_JWKS_AGE_MIN_S 60         /* clamps of Cache-Control max-age */
 #define MA_JWKS_AGE_MAX_S 86400
 #define MA_JWKS_AGE_DEFAULT_S 600
 #define MA_JWKS_STALE_MS                                                                                               \
@@ -135,6 +140,8 @@ struct ma_issuer {
     uint32_t algorithms;
     bool provision;
     enum ma_source source;
+    int64_t forced_every_ms; /* between forced refreshes */
+    bool apart;              /* no access token depends on these keys: the epoch stays when one goes */
 
     pthread_mutex_t lock; /* guards everything below */
     pthread_cond_t done;
@@ -154,20 +161,47 @@ struct ma_issuer *ma_issuer_ref(struct ma_issuer *i);
 void ma_issuer_unref(struct ma_issuer *i);
 void ma_issuer_unref_p(struct ma_issuer **i);
 struct ma_jwks *ma_issuer_keys(struct ma_issuer *i); /* a reference, or NULL */
+/* The same, but NULL for a set that is too old to be used at all. */
+struct ma_jwks *ma_issuer_keys_unless_stale(struct ma_jose *j, struct ma_issuer *i);
 /* Publishes a set (owned from here on) and moves the epoch when a key is gone. Call with the lock held. */
 void ma_issuer_install(struct ma_jose *j, struct ma_issuer *i, struct ma_jwks *set, int64_t max_age_s);
 /* Whether verification may ask for a fetch now: MA_TOK_NEED_KEYS, or MA_TOK_NO_KEYS (there are none), or MA_TOK_BAD
  * (the kid is not in `used`, the set that was looked at). */
 enum ma_token_verdict ma_issuer_may_ask(struct ma_jose *j, struct ma_issuer *i, const struct ma_jwks *used);
-/* Loads the keys from where they come; single flight. forced: on behalf of a request, throttled. c may be NULL for
- * sources that are files. */
+enum ma_fetch {
+    MA_FETCH_PLAIN,  /* in any case */
+    MA_FETCH_FORCED, /* on behalf of a request, throttled */
+    MA_FETCH_DUE     /* only when there is no set, or it is past its age; throttled when there is none */
+};
+/* Loads the keys from where they come; single flight. MA_E_BUSY: throttled. c may be NULL for sources that are files.
+ */
 MA_MUST_USE int ma_issuer_fetch(struct ma_jose *j, struct ma_issuer *i, struct ma_httpc *c,
-                                const struct ma_net_policy *policy, bool forced, char why[256]);
+                                const struct ma_net_policy *policy, enum ma_fetch how, char why[256]);
 /* Background work: a `file:` source that changed; a URL whose set is due, or too old to keep. */
 void ma_issuer_watch(struct ma_jose *j, struct ma_issuer *i);
 void ma_issuer_refresh(struct ma_jose *j, struct ma_issuer *i, struct ma_httpc *c, const struct ma_net_policy *policy);
 /* Takes over another issuer's keys and times (same source, other rules). */
 void ma_issuer_inherit(struct ma_issuer *to, struct ma_issuer *from);
+
+/* --- provider_keys.c: key sets of identity providers, by URI --- */
+
+#define MA_PROVIDER_SETS_MAX 256u
+#define MA_JWKS_URI_MAX 2048u /* bytes */
+
+/* Remembered sets; the least recently used one gives way. */
+struct ma_provider_keys {
+    pthread_mutex_t lock; /* guards the rest; never held while anything is fetched */
+    uint64_t tick;
+    size_t n;
+    struct ma_provider_set {
+        struct ma_issuer *issuer; /* url and jwks_uri are the URI */
+        uint64_t used;
+    } v[MA_PROVIDER_SETS_MAX];
+};
+void ma_provider_keys_init(struct ma_provider_keys *p);
+void ma_provider_keys_clear(struct ma_provider_keys *p);
+/* A reference to the URI's set, made when it is not there. MA_E_INVAL: not an http or https URI. */
+MA_MUST_USE int ma_provider_keys_get(struct ma_provider_keys *p, const char *jwks_uri, struct ma_issuer **ret);
 
 /* --- jose.c --- */
 
@@ -196,6 +230,8 @@ struct ma_jose {
     pthread_mutex_t ring_lock;   /* serialises readers and writers of the ring file; guards the two below */
     struct ma_file_sig ring_sig; /* of what was read last */
     size_t retired;              /* keys of the ring past their time when last looked */
+
+    struct ma_provider_keys providers;
 
     pthread_mutex_t stop_lock;
     pthread_cond_t stop_cond;

@@ -173,7 +173,7 @@ static int read_files(struct ma_jose *j, const struct ma_view *v, char why[256])
     for (size_t i = 1; i < v->n; i++) {
         if (v->v[i]->source != MA_SRC_FILE)
             continue;
-        int r = ma_issuer_fetch(j, v->v[i], NULL, &v->policy, false, text);
+        int r = ma_issuer_fetch(j, v->v[i], NULL, &v->policy, MA_FETCH_PLAIN, text);
         if (r == MA_OK || first < 0)
             continue;
         first = r;
@@ -322,6 +322,7 @@ int ma_jose_open(const struct ma_conf *conf, const struct ma_clock *clock, const
     (void)pthread_mutex_init(&j->lock, NULL);
     (void)pthread_mutex_init(&j->ring_lock, NULL);
     (void)pthread_mutex_init(&j->stop_lock, NULL);
+    ma_provider_keys_init(&j->providers);
     j->dir = strdup(conf->key_directory);
     int r = j->dir ? open_parts(j, conf, why) : MA_E_NOMEM;
     if (r < 0) {
@@ -340,6 +341,7 @@ void ma_jose_close(struct ma_jose *j)
     ma_jose_stop(j);
     ma_view_unref(j->view);
     ma_ring_unref(j->ring);
+    ma_provider_keys_clear(&j->providers);
     (void)pthread_mutex_destroy(&j->lock);
     (void)pthread_mutex_destroy(&j->ring_lock);
     (void)pthread_mutex_destroy(&j->stop_lock);
@@ -532,6 +534,9 @@ enum ma_token_verdict ma_token_verify(struct ma_jose *j, struct ma_arena *a, str
     const char *problem = ma_jws_parse(a, compact, &jws);
     if (!problem)
         problem = ma_claims_check(a, jws.payload, &expect, ret);
+    /* RFC 8725 §3.11: the own keys sign more than access tokens, and those always say what they are. */
+    if (!problem && ret->issuer == MA_ISSUER_OWN && !jws.access)
+        problem = "the token is of another type";
     if (problem) {
         *ret_reason = problem;
         return problem == MA_JWS_NOMEM ? MA_TOK_NOMEM : MA_TOK_BAD;
@@ -548,5 +553,5 @@ int ma_jose_fetch(struct ma_jose *j, struct ma_httpc *c, int issuer)
     MA_CLEANUP(ma_view_unref_p) struct ma_view *v = ma_jose_view(j);
     if (issuer < 0 || (size_t)issuer >= v->n)
         return MA_E_NOTFOUND;
-    return ma_issuer_fetch(j, v->v[issuer], c, &v->policy, true, why);
+    return ma_issuer_fetch(j, v->v[issuer], c, &v->policy, MA_FETCH_FORCED, why);
 }

@@ -34,6 +34,7 @@ int ma_issuer_new(const struct ma_conf_issuer *c, struct ma_issuer **ret)
     i->provision = from->provision;
     i->forced_ms = i->failed_ms = i->refresh_ms = INT64_MIN;
     i->stale_ms = INT64_MAX;
+    i->forced_every_ms = MA_FORCED_REFRESH_MS;
     if (!i->url || !i->jwks_uri || !i->audience) {
         ma_issuer_unref(i);
         return MA_E_NOMEM;
@@ -95,6 +96,21 @@ static int64_t now_of(const struct ma_jose *j)
     return j->clock->mono_ms(j->clock);
 }
 
+/* Call with the lock held. */
+static bool has_keys(const struct ma_issuer *i, int64_t now)
+{
+    return i->keys && now < i->stale_ms;
+}
+
+struct ma_jwks *ma_issuer_keys_unless_stale(struct ma_jose *j, struct ma_issuer *i)
+{
+    int64_t now = now_of(j);
+    (void)pthread_mutex_lock(&i->lock);
+    struct ma_jwks *s = has_keys(i, now) ? ma_jwks_ref(i->keys) : NULL;
+    (void)pthread_mutex_unlock(&i->lock);
+    return s;
+}
+
 void ma_issuer_install(struct ma_jose *j, struct ma_issuer *i, struct ma_jwks *set, int64_t max_age_s)
 {
     struct ma_jwks *old = i->keys;
@@ -110,7 +126,7 @@ void ma_issuer_install(struct ma_jose *j, struct ma_issuer *i, struct ma_jwks *s
     i->refresh_ms = now_of(j) + age_ms - age_ms / 10; /* before it lapses */
     bool network = i->source == MA_SRC_URL || i->source == MA_SRC_DISCOVERY;
     i->stale_ms = network ? now_of(j) + age_ms + MA_JWKS_STALE_MS : INT64_MAX;
-    bool lost = ma_jwks_lost_any(old, set);
+    bool lost = !i->apart && ma_jwks_lost_any(old, set);
     /* After the swap: whoever read the epoch before this line may hold the old set, and its token dies with it. */
     if (lost)
         atomic_fetch_add_explicit(&j->epoch, 1, memory_order_release);
@@ -132,7 +148,7 @@ enum ma_token_verdict ma_issuer_may_ask(struct ma_jose *j, struct ma_issuer *i, 
     (void)pthread_mutex_lock(&i->lock);
     /* A fetch under way, or one that ended since, may have brought the key: ask (and join) whatever the throttle. */
     if (!i->fetching && i->keys == used) {
-        if (used && within(i->forced_ms, now, MA_FORCED_REFRESH_MS))
+        if (used && within(i->forced_ms, now, i->forced_every_ms))
             v = MA_TOK_BAD;
         else if (!used && within(i->failed_ms, now, MA_FIRST_FETCH_MS))
             v = MA_TOK_NO_KEYS;
@@ -278,27 +294,37 @@ static int wait_for_flight(struct ma_issuer *i)
     return i->last_result;
 }
 
-static bool throttled(const struct ma_issuer *i, int64_t now)
+static bool due(const struct ma_issuer *i, int64_t now)
 {
-    return i->keys ? within(i->forced_ms, now, MA_FORCED_REFRESH_MS) : within(i->failed_ms, now, MA_FIRST_FETCH_MS);
+    return !has_keys(i, now) || now >= i->refresh_ms;
 }
 
-static void record_failure(struct ma_jose *j, struct ma_issuer *i, bool forced, int r, const char *why)
+/* What is due goes by refresh_ms, which moves with every failure, as long as there are keys to go on with. */
+static bool throttled(const struct ma_issuer *i, enum ma_fetch how, int64_t now)
+{
+    if (how == MA_FETCH_PLAIN)
+        return false;
+    if (how == MA_FETCH_DUE)
+        return !has_keys(i, now) && within(i->failed_ms, now, MA_FIRST_FETCH_MS);
+    return i->keys ? within(i->forced_ms, now, i->forced_every_ms) : within(i->failed_ms, now, MA_FIRST_FETCH_MS);
+}
+
+static void record_failure(struct ma_jose *j, struct ma_issuer *i, enum ma_fetch how, int r, const char *why)
 {
     i->failures++;
     i->refresh_ms = now_of(j) + backoff_ms(i->failures);
-    if (forced)
+    if (how != MA_FETCH_PLAIN)
         i->failed_ms = now_of(j);
     ma_log(j->log, MA_LOG_WARN, "jwks.failed", MA_KV_S("issuer", i->source == MA_SRC_OWN ? "own" : i->url),
            MA_KV_S("error", ma_err_name(r)), MA_KV_S("why", why), MA_KV_I("keys_kept", i->keys ? i->keys->n : 0));
 }
 
-static void land(struct ma_jose *j, struct ma_issuer *i, struct ma_jwks *set, int64_t max_age_s, int r, bool forced,
-                 const char *why)
+static void land(struct ma_jose *j, struct ma_issuer *i, struct ma_jwks *set, int64_t max_age_s, int r,
+                 enum ma_fetch how, const char *why)
 {
     (void)pthread_mutex_lock(&i->lock);
     if (r < 0)
-        record_failure(j, i, forced, r, why);
+        record_failure(j, i, how, r, why);
     else if (i->source != MA_SRC_OWN)
         ma_issuer_install(j, i, set, max_age_s);
     i->fetching = false;
@@ -309,17 +335,19 @@ static void land(struct ma_jose *j, struct ma_issuer *i, struct ma_jwks *set, in
 }
 
 /* MA_E_NEXT: the caller is the one to fetch. */
-static int take_off(struct ma_jose *j, struct ma_issuer *i, bool forced)
+static int take_off(struct ma_jose *j, struct ma_issuer *i, enum ma_fetch how)
 {
     int r = MA_E_NEXT;
     (void)pthread_mutex_lock(&i->lock);
-    if (i->fetching) {
+    if (how == MA_FETCH_DUE && !due(i, now_of(j))) {
+        r = MA_OK;
+    } else if (i->fetching) {
         r = wait_for_flight(i);
-    } else if (forced && throttled(i, now_of(j))) {
+    } else if (throttled(i, how, now_of(j))) {
         r = MA_E_BUSY;
     } else {
         i->fetching = true;
-        if (forced)
+        if (how == MA_FETCH_FORCED)
             i->forced_ms = now_of(j);
     }
     (void)pthread_mutex_unlock(&i->lock);
@@ -327,10 +355,10 @@ static int take_off(struct ma_jose *j, struct ma_issuer *i, bool forced)
 }
 
 int ma_issuer_fetch(struct ma_jose *j, struct ma_issuer *i, struct ma_httpc *c, const struct ma_net_policy *policy,
-                    bool forced, char why[256])
+                    enum ma_fetch how, char why[256])
 {
     why[0] = 0;
-    int r = take_off(j, i, forced);
+    int r = take_off(j, i, how);
     if (r != MA_E_NEXT)
         return r;
     struct ma_jwks *set = NULL;
@@ -342,7 +370,7 @@ int ma_issuer_fetch(struct ma_jose *j, struct ma_issuer *i, struct ma_httpc *c, 
         i->sig = sig;
         (void)pthread_mutex_unlock(&i->lock);
     }
-    land(j, i, set, max_age_s, r, forced, why);
+    land(j, i, set, max_age_s, r, how, why);
     return r;
 }
 
@@ -361,7 +389,7 @@ void ma_issuer_watch(struct ma_jose *j, struct ma_issuer *i)
         i->recheck--;
     (void)pthread_mutex_unlock(&i->lock);
     if (look)
-        (void)!ma_issuer_fetch(j, i, NULL, NULL, false, why);
+        (void)!ma_issuer_fetch(j, i, NULL, NULL, MA_FETCH_PLAIN, why);
 }
 
 void ma_issuer_refresh(struct ma_jose *j, struct ma_issuer *i, struct ma_httpc *c, const struct ma_net_policy *policy)
@@ -374,7 +402,7 @@ void ma_issuer_refresh(struct ma_jose *j, struct ma_issuer *i, struct ma_httpc *
     bool due = now >= i->refresh_ms;
     (void)pthread_mutex_unlock(&i->lock);
     if (due)
-        (void)!ma_issuer_fetch(j, i, c, policy, false, why);
+        (void)!ma_issuer_fetch(j, i, c, policy, MA_FETCH_PLAIN, why);
     now = now_of(j);
     (void)pthread_mutex_lock(&i->lock);
     if (i->keys && now >= i->stale_ms) {

@@ -39,11 +39,16 @@ static bool same_word(struct ma_span s, const char *lower)
     return s.n == strlen(lower) && strncasecmp((const char *)s.p, lower, s.n) == 0;
 }
 
+/* RFC 9068 §2.1: the media type may have lost its prefix. */
+static bool typ_access(const struct header *h)
+{
+    return h->has_typ && (same_word(h->typ, "at+jwt") || same_word(h->typ, "application/at+jwt"));
+}
+
 /* RFC 9068 §4 and RFC 8725 §3.11: an access token, or one whose issuer does not type its tokens. */
 static bool typ_ok(const struct header *h)
 {
-    return !h->has_typ || same_word(h->typ, "jwt") || same_word(h->typ, "at+jwt") ||
-           same_word(h->typ, "application/at+jwt");
+    return !h->has_typ || same_word(h->typ, "jwt") || typ_access(h);
 }
 
 static const char *decode_part(struct ma_arena *a, struct ma_span part, const char *problem, struct ma_span *ret)
@@ -82,6 +87,7 @@ static const char *parse_header(struct ma_arena *a, struct ma_span text, struct 
     if (ret->alg == MA_JWS_NONE)
         return "the token's algorithm is not supported";
     ret->kid = h.has_kid ? h.kid : MA_SPAN_NULL;
+    ret->access = typ_access(&h);
     return NULL;
 }
 
@@ -91,6 +97,7 @@ enum { MEMOS = 4, MEMO_TEXT_MAX = 512 };
 struct memo {
     size_t n;
     enum ma_jws_alg alg;
+    bool access;
     size_t kid_n;
     uint8_t kid[MA_KID_MAX];
     uint8_t text[MEMO_TEXT_MAX];
@@ -105,6 +112,7 @@ static bool recall(struct ma_arena *a, struct ma_span head, struct ma_jws *ret)
         if (!ma_span_eq(ma_span_of(m->text, m->n), head))
             continue;
         ret->alg = m->alg;
+        ret->access = m->access;
         ret->kid = m->kid_n ? ma_arena_dup(a, ma_span_of(m->kid, m->kid_n)) : MA_SPAN_NULL;
         return m->kid_n == 0 || ret->kid.p;
     }
@@ -123,6 +131,7 @@ void ma_jws_remember(struct ma_span compact, const struct ma_jws *jws)
     struct memo *m = &memos[next_memo++ % MEMOS];
     m->n = n;
     m->alg = jws->alg;
+    m->access = jws->access;
     m->kid_n = jws->kid.n;
     memcpy(m->text, compact.p, n);
     if (jws->kid.n)
@@ -156,10 +165,15 @@ static bool split(struct ma_span s, struct ma_span *head, struct ma_span *body, 
 
 const char *ma_jws_parse(struct ma_arena *a, struct ma_span compact, struct ma_jws *ret)
 {
+    return ma_jws_parse_upto(a, compact, MA_TOKEN_MAX, ret);
+}
+
+const char *ma_jws_parse_upto(struct ma_arena *a, struct ma_span compact, size_t max, struct ma_jws *ret)
+{
     struct ma_span head;
     struct ma_span body;
     struct ma_span sig;
-    if (compact.n > MA_TOKEN_MAX)
+    if (compact.n > max)
         return "the token is too long";
     if (!split(compact, &head, &body, &sig))
         return "the token does not have three parts";

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Minting access tokens (RFC 9068): libjwt holds header and claims, the newest own key signs.
+ * Minting access tokens (RFC 9068) and client assertions (RFC 7523): libjwt holds header and claims, the newest own
+ * key signs.
  */
 #include "ma/jose.h"
 #include "int.h"
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 
 #define AMR_TEXT_MAX 4096u
+#define ASSERTION_ID_BYTES 16u
 
 static void jwt_free_p(jwt_t **t)
 {
@@ -21,14 +23,12 @@ static int from_errno(int rc)
     return rc == 0 ? MA_OK : MA_E_CRYPTO;
 }
 
-static int add_strings(jwt_t *t, const struct ma_mint *m)
+struct grant {
+    const char *name, *value;
+};
+static int add_strings(jwt_t *t, const struct grant *v, size_t n)
 {
-    /* RFC 9068 §2.2; azp repeats client_id for consumers of the OpenID habit. */
-    const struct {
-        const char *name, *value;
-    } v[] = {{"iss", m->iss},       {"sub", m->sub},     {"aud", m->audience}, {"client_id", m->client_id},
-             {"azp", m->client_id}, {"scope", m->scope}, {"jti", m->jti}};
-    for (size_t i = 0; i < MA_COUNT(v); i++) {
+    for (size_t i = 0; i < n; i++) {
         if (!v[i].value)
             return MA_E_INVAL;
         if (jwt_add_grant(t, v[i].name, v[i].value) != 0)
@@ -37,14 +37,26 @@ static int add_strings(jwt_t *t, const struct ma_mint *m)
     return MA_OK;
 }
 
-static int add_times(jwt_t *t, const struct ma_mint *m)
+static int add_life(jwt_t *t, int64_t iat_s, int64_t ttl_s)
 {
-    int rc = jwt_add_grant_int(t, "iat", (long)m->now_s);
+    int rc = jwt_add_grant_int(t, "iat", (long)iat_s);
     if (rc == 0)
-        rc = jwt_add_grant_int(t, "exp", (long)(m->now_s + m->ttl_s));
-    if (rc == 0 && m->auth_time_s >= 0)
-        rc = jwt_add_grant_int(t, "auth_time", (long)m->auth_time_s);
+        rc = jwt_add_grant_int(t, "exp", (long)(iat_s + ttl_s));
     return from_errno(rc);
+}
+
+static int add_access_claims(jwt_t *t, const struct ma_mint *m)
+{
+    /* RFC 9068 §2.2; azp repeats client_id for consumers of the OpenID habit. */
+    const struct grant v[] = {
+        {"iss", m->iss},       {"sub", m->sub},     {"aud", m->audience}, {"client_id", m->client_id},
+        {"azp", m->client_id}, {"scope", m->scope}, {"jti", m->jti}};
+    int r = add_strings(t, v, MA_COUNT(v));
+    if (r == MA_OK)
+        r = add_life(t, m->now_s, m->ttl_s);
+    if (r == MA_OK && m->auth_time_s >= 0)
+        r = from_errno(jwt_add_grant_int(t, "auth_time", (long)m->auth_time_s));
+    return r;
 }
 
 static int add_amr(jwt_t *t, struct ma_arena *a, const char *const *amr)
@@ -68,13 +80,13 @@ static int add_amr(jwt_t *t, struct ma_arena *a, const char *const *amr)
     return from_errno(jwt_add_grants_json(t, (const char *)b.p));
 }
 
-static int add_headers(jwt_t *t, const struct ma_jwk *key, enum ma_jws_alg alg)
+static int add_headers(jwt_t *t, const struct ma_jwk *key, enum ma_jws_alg alg, const char *typ)
 {
     int rc = jwt_add_header(t, "alg", ma_jws_alg_name(alg));
     if (rc == 0)
         rc = jwt_add_header(t, "kid", key->kid);
     if (rc == 0)
-        rc = jwt_add_header(t, "typ", "at+jwt"); /* RFC 9068 §2.1 */
+        rc = jwt_add_header(t, "typ", typ);
     return from_errno(rc);
 }
 
@@ -110,27 +122,52 @@ static int encode(jwt_t *t, const struct ma_key *key, enum ma_jws_alg alg, struc
     return ma_buf_err(b);
 }
 
-int ma_jose_mint(struct ma_jose *j, struct ma_arena *a, const struct ma_mint *m, struct ma_span *ret)
+/* Header and signature of the newest own key around the claims in t. */
+static int finish(struct ma_jose *j, struct ma_arena *a, jwt_t *t, const char *typ, struct ma_span *ret)
 {
     MA_CLEANUP(ma_ring_unref_p) struct ma_ring *ring = ma_jose_ring(j);
-    MA_CLEANUP(jwt_free_p) jwt_t *t = NULL;
     const struct ma_jwk *key = &ring->jwks->v[ring->n - 1];
     enum ma_jws_alg alg = ma_jwk_alg(key);
     struct ma_buf b;
     ma_buf_init_arena(&b, a, 2048, MA_TOKEN_MAX);
-    if (jwt_new(&t) != 0)
-        return MA_E_NOMEM;
-    int r = add_strings(t, m);
-    if (r == MA_OK)
-        r = add_times(t, m);
-    if (r == MA_OK)
-        r = add_amr(t, a, m->amr);
-    if (r == MA_OK)
-        r = add_headers(t, key, alg);
+    int r = add_headers(t, key, alg, typ);
     if (r == MA_OK)
         r = encode(t, key->key, alg, &b);
     if (r < 0)
         return r;
     *ret = ma_arena_dup(a, ma_buf_view(&b)); /* with its NUL */
     return ret->p ? MA_OK : MA_E_NOMEM;
+}
+
+int ma_jose_mint(struct ma_jose *j, struct ma_arena *a, const struct ma_mint *m, struct ma_span *ret)
+{
+    MA_CLEANUP(jwt_free_p) jwt_t *t = NULL;
+    if (jwt_new(&t) != 0)
+        return MA_E_NOMEM;
+    int r = add_access_claims(t, m);
+    if (r == MA_OK)
+        r = add_amr(t, a, m->amr);
+    return r == MA_OK ? finish(j, a, t, "at+jwt", ret) : r; /* RFC 9068 §2.1 */
+}
+
+int ma_jose_client_assertion(struct ma_jose *j, struct ma_arena *a, const char *client_id, const char *audience,
+                             int64_t now_s, struct ma_span *ret)
+{
+    MA_CLEANUP(jwt_free_p) jwt_t *t = NULL;
+    uint8_t id[ASSERTION_ID_BYTES];
+    char jti[MA_B64URL_LEN(ASSERTION_ID_BYTES) + 1];
+    if (!client_id || !client_id[0] || !audience || !audience[0])
+        return MA_E_INVAL;
+    int r = j->rand->fill(j->rand, id, sizeof(id));
+    if (r < 0)
+        return r;
+    ma_b64url_encode(ma_span_of(id, sizeof(id)), jti);
+    if (jwt_new(&t) != 0)
+        return MA_E_NOMEM;
+    /* RFC 7523 §3, points 1 to 3 and 7. */
+    const struct grant v[] = {{"iss", client_id}, {"sub", client_id}, {"aud", audience}, {"jti", jti}};
+    r = add_strings(t, v, MA_COUNT(v));
+    if (r == MA_OK)
+        r = add_life(t, now_s, MA_ASSERTION_TTL_S);
+    return r == MA_OK ? finish(j, a, t, "JWT", ret) : r;
 }

@@ -81,15 +81,20 @@ T_MAYBE static char *t_jwk(struct ma_arena *a, const struct t_key *k, const char
     }
 }
 
-T_MAYBE static size_t t_sign_der(const struct t_key *k, struct ma_span in, uint8_t *out, size_t cap)
+/* md NULL: the key hashes by itself. */
+T_MAYBE static size_t t_sign_md(const struct t_key *k, const EVP_MD *md, struct ma_span in, uint8_t *out, size_t cap)
 {
     size_t n = cap;
-    bool ed = ma_key_type(k->key) == MA_KEY_ED25519;
     EVP_MD_CTX *c = EVP_MD_CTX_new();
-    T_NEED(EVP_DigestSignInit(c, NULL, ed ? NULL : EVP_sha256(), NULL, k->sign) == 1);
+    T_NEED(EVP_DigestSignInit(c, NULL, md, NULL, k->sign) == 1);
     T_NEED(EVP_DigestSign(c, out, &n, in.p, in.n) == 1);
     EVP_MD_CTX_free(c);
     return n;
+}
+
+T_MAYBE static size_t t_sign_der(const struct t_key *k, struct ma_span in, uint8_t *out, size_t cap)
+{
+    return t_sign_md(k, ma_key_type(k->key) == MA_KEY_ED25519 ? NULL : EVP_sha256(), in, out, cap);
 }
 
 /* RS256, ES256 or EdDSA as the key is; ES256 as raw r and s. */
@@ -114,6 +119,17 @@ T_MAYBE static struct ma_span t_token(struct ma_arena *a, const struct t_key *k,
     char *in = ma_arena_printf(a, "%s.%s", t_b64(a, ma_span_str(header)), t_b64(a, ma_span_str(payload)));
     T_NEED(in != NULL);
     size_t n = t_sign(k, ma_span_str(in), sig, sizeof(sig));
+    return ma_span_str(ma_arena_printf(a, "%s.%s", in, t_b64(a, ma_span_of(sig, n))));
+}
+
+/* RS384 or RS512 as md is. */
+T_MAYBE static struct ma_span t_token_md(struct ma_arena *a, const struct t_key *k, const EVP_MD *md,
+                                         const char *header, const char *payload)
+{
+    uint8_t sig[1024];
+    char *in = ma_arena_printf(a, "%s.%s", t_b64(a, ma_span_str(header)), t_b64(a, ma_span_str(payload)));
+    T_NEED(in != NULL);
+    size_t n = t_sign_md(k, md, ma_span_str(in), sig, sizeof(sig));
     return ma_span_str(ma_arena_printf(a, "%s.%s", in, t_b64(a, ma_span_of(sig, n))));
 }
 
