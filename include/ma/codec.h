@@ -32,6 +32,10 @@ char *ma_pct_encode(struct ma_arena *a, struct ma_span in);
  * form text. arena. */
 MA_MUST_USE int ma_pct_decode(struct ma_arena *a, struct ma_span in, bool plus_is_space, struct ma_span *ret);
 
+/* Takes the next "name=value" off form-encoded text (WHATWG URL §5.1): *rest moves on. MA_E_NOTFOUND at the end;
+ * MA_E_PARSE for a malformed escape or %00. arena. */
+MA_MUST_USE int ma_form_next(struct ma_arena *a, struct ma_span *rest, struct ma_span *name, struct ma_span *value);
+
 /* True for well-formed UTF-8 (no surrogates, no overlong forms, ≤ U+10FFFF). */
 bool ma_utf8_valid(struct ma_span s);
 /* Number of UTF-16 code units of valid UTF-8 (what JSON Schema length tests of JavaScript count). */

@@ -98,6 +98,10 @@ void ma_verr_add(struct ma_verrs *errs, const char *pointer, const char *detail,
 MA_MUST_USE int ma_json_decode(const struct ma_json *j, struct ma_arena *a, const struct ma_shape *shape, void *out,
                                struct ma_verrs *errs);
 
+/* The string, or the integer in decimal digits, at a path of member names joined by dots ("data.user.id"); a number
+ * names an item of a list. MA_E_NOTFOUND when there is none, or a value of another type; MA_E_NOMEM. arena. */
+MA_MUST_USE int ma_json_at(const struct ma_json *j, struct ma_span path, struct ma_arena *a, struct ma_span *ret);
+
 /* RFC 7396 merge of two JSON object texts (null members remove). Result is compact with sorted
  * keys; arena. */
 MA_MUST_USE int ma_json_merge(struct ma_arena *a, struct ma_span base, struct ma_span patch, struct ma_span *ret);

@@ -250,3 +250,22 @@ int ma_pct_decode(struct ma_arena *a, struct ma_span in, bool plus_is_space, str
     *ret = ma_span_of(out, n);
     return MA_OK;
 }
+
+int ma_form_next(struct ma_arena *a, struct ma_span *rest, struct ma_span *name, struct ma_span *value)
+{
+    struct ma_span pair = {NULL, 0};
+    while (pair.n == 0) { /* "a&&b" */
+        if (rest->n == 0)
+            return MA_E_NOTFOUND;
+        const uint8_t *amp = memchr(rest->p, '&', rest->n);
+        pair = ma_span_of(rest->p, amp ? (size_t)(amp - rest->p) : rest->n);
+        size_t used = pair.n + (amp ? 1 : 0);
+        *rest = ma_span_of(rest->p + used, rest->n - used);
+    }
+    const uint8_t *eq = memchr(pair.p, '=', pair.n);
+    size_t n = eq ? (size_t)(eq - pair.p) : pair.n;
+    int r = ma_pct_decode(a, ma_span_of(pair.p, n), true, name);
+    if (r < 0)
+        return r;
+    return ma_pct_decode(a, eq ? ma_span_of(eq + 1, pair.n - n - 1) : MA_LIT(""), true, value);
+}

@@ -609,6 +609,48 @@ int ma_json_decode(const struct ma_json *j, struct ma_arena *a, const struct ma_
     return d.invalid ? MA_E_INVAL : MA_OK;
 }
 
+/* ---- one value ---- */
+
+/* The index a step of a path names; SIZE_MAX when it names none. */
+static size_t index_of(struct ma_span step)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < step.n; i++) {
+        if (step.p[i] < '0' || step.p[i] > '9' || n > LIST_ITEMS_MAX)
+            return SIZE_MAX;
+        n = n * 10 + (size_t)(step.p[i] - '0');
+    }
+    return step.n ? n : SIZE_MAX;
+}
+
+static json_t *step_into(json_t *v, struct ma_span step)
+{
+    if (json_is_array(v))
+        return json_array_get(v, index_of(step));
+    return json_object_getn(v, (const char *)step.p, step.n);
+}
+
+int ma_json_at(const struct ma_json *j, struct ma_span path, struct ma_arena *a, struct ma_span *ret)
+{
+    json_t *v = path.n ? j->root : NULL;
+    *ret = MA_SPAN_NULL;
+    for (size_t from = 0; v && from <= path.n;) {
+        const uint8_t *dot = from < path.n ? memchr(path.p + from, '.', path.n - from) : NULL;
+        size_t to = dot ? (size_t)(dot - path.p) : path.n;
+        v = step_into(v, ma_span_of(path.p + from, to - from));
+        from = to + 1;
+    }
+    if (!json_is_string(v) && !json_is_integer(v))
+        return MA_E_NOTFOUND;
+    if (json_is_integer(v)) {
+        const char *digits = ma_arena_printf(a, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+        *ret = ma_span_str(digits);
+    } else {
+        *ret = ma_arena_dup(a, string_span(v));
+    }
+    return ret->p ? MA_OK : MA_E_NOMEM;
+}
+
 /* ---- editing ---- */
 
 static int load_object(struct ma_span text, json_t **ret)

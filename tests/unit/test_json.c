@@ -492,6 +492,70 @@ END_TEST
 
 /* ---- writer ---- */
 
+#define AT_DOC                                                                                                         \
+    "{\"a\":\"x\",\"n\":-17,\"b\":{\"c\":{\"d\":9223372036854775807},\"\":\"e\"},\"l\":[5,{\"i\":\"\\u00e4\"}],"       \
+    "\"r\":1.0,\"t\":true,\"z\":null,\"0\":\"zero\",\"p.q\":\"dotted\",\"empty\":\"\"}"
+
+static const struct {
+    const char *name, *doc, *path;
+    const char *want; /* NULL: MA_E_NOTFOUND */
+} at_rows[] = {
+    {"string", AT_DOC, "a", "x"},
+    {"integer", AT_DOC, "n", "-17"},
+    {"nested", AT_DOC, "b.c.d", "9223372036854775807"},
+    {"empty name", AT_DOC, "b.", "e"},
+    {"empty string", AT_DOC, "empty", ""},
+    {"item", AT_DOC, "l.0", "5"},
+    {"member of an item", AT_DOC, "l.1.i", "\xc3\xa4"},
+    {"a number as a name", AT_DOC, "0", "zero"},
+    {"no such member", AT_DOC, "x", NULL},
+    {"a part of a name", AT_DOC, "empt", NULL},
+    {"below a string", AT_DOC, "a.b", NULL},
+    {"object", AT_DOC, "b.c", NULL},
+    {"list", AT_DOC, "l", NULL},
+    {"item that is not there", AT_DOC, "l.2", NULL},
+    {"index beyond all", AT_DOC, "l.99999999999999999999999", NULL},
+    {"no index", AT_DOC, "l.x", NULL},
+    {"empty index", AT_DOC, "l.", NULL},
+    {"negative index", AT_DOC, "l.-1", NULL},
+    {"real", AT_DOC, "r", NULL},
+    {"boolean", AT_DOC, "t", NULL},
+    {"null", AT_DOC, "z", NULL},
+    {"name with a dot", AT_DOC, "p.q", NULL},
+    {"empty path", AT_DOC, "", NULL},
+    {"dots", AT_DOC, "..", NULL},
+    {"list at the top", "[\"x\"]", "0", "x"},
+    {"string at the top", "\"x\"", "x", NULL},
+    {"integer at the top", "1", "1", NULL},
+};
+
+START_TEST(at_table)
+{
+    struct ma_json *j MA_CLEANUP(ma_json_free_p) = NULL;
+    struct ma_span got = MA_LIT("before");
+    ck_assert_int_eq(ma_json_parse(ma_span_str(at_rows[_i].doc), &j), MA_OK);
+    int r = ma_json_at(j, ma_span_str(at_rows[_i].path), arena, &got);
+    ck_assert_msg(r == (at_rows[_i].want ? MA_OK : MA_E_NOTFOUND), "%s: %s", at_rows[_i].name, ma_err_name(r));
+    if (at_rows[_i].want)
+        ck_assert_msg(ma_span_eq_str(got, at_rows[_i].want), "%s", at_rows[_i].name);
+    else
+        ck_assert_ptr_null(got.p);
+}
+END_TEST
+
+START_TEST(at_without_room)
+{
+    struct ma_json *j MA_CLEANUP(ma_json_free_p) = NULL;
+    struct ma_arena *small MA_CLEANUP(ma_arena_free_p) = ma_arena_new(64, 64);
+    struct ma_span got;
+    ck_assert_ptr_nonnull(ma_arena_alloc(small, 40));
+    ck_assert_int_eq(ma_json_parse(MA_LIT("{\"s\":\"0123456789012345678901234567890\",\"n\":9223372036854775807}"), &j),
+                     MA_OK);
+    ck_assert_int_eq(ma_json_at(j, MA_LIT("s"), small, &got), MA_E_NOMEM);
+    ck_assert_int_eq(ma_json_at(j, MA_LIT("n"), small, &got), MA_E_NOMEM);
+}
+END_TEST
+
 START_TEST(write_document)
 {
     struct ma_buf b MA_CLEANUP(ma_buf_free);
@@ -623,6 +687,8 @@ int main(void)
     tcase_add_test(tc, raw_values);
     tcase_add_loop_test(tc, merge_table, 0, (int)MA_COUNT(merge_rows));
     tcase_add_test(tc, without_table);
+    tcase_add_loop_test(tc, at_table, 0, (int)MA_COUNT(at_rows));
+    tcase_add_test(tc, at_without_room);
     tcase_add_test(tc, write_document);
     tcase_add_loop_test(tc, write_string_table, 0, (int)MA_COUNT(string_rows));
     tcase_add_test(tc, write_every_byte);

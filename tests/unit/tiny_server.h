@@ -57,9 +57,9 @@ static inline bool ts_send(int fd, const char *s)
 static inline struct ts_route *ts_find(struct ts *t, const char *request)
 {
     const char *p = strchr(request, ' ');
-    for (size_t i = 0; p && i < TS_ROUTES && t->routes[i].path; i++) {
-        size_t n = strlen(t->routes[i].path);
-        if (strncmp(p + 1, t->routes[i].path, n) == 0 && (p[1 + n] == ' ' || p[1 + n] == '?'))
+    for (size_t i = 0; p && i < TS_ROUTES; i++) {
+        size_t n = t->routes[i].path ? strlen(t->routes[i].path) : 0;
+        if (n && strncmp(p + 1, t->routes[i].path, n) == 0 && (p[1 + n] == ' ' || p[1 + n] == '?'))
             return &t->routes[i];
     }
     return NULL;
