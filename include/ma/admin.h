@@ -71,6 +71,10 @@ enum ma_admin_need {
 /* The needs of a parsed command. */
 uint32_t ma_admin_needs(const struct ma_admin_args *args);
 
+struct ma_account_check {
+    struct ma_span user_id, connection, id;
+};
+
 struct ma_admin_env {
     const struct ma_conf *conf; /* base_url, custom_domains, admin_socket, policy; copied at start and reload */
     void *arg;                  /* of the callbacks */
@@ -84,6 +88,10 @@ struct ma_admin_env {
     void (*state_changed)(void *arg);
     /* Appends JSON text; MA_OK when ready. NULL: nobody to ask. */
     int (*health)(void *arg, struct ma_buf *out);
+    /* Gets a fresh token of a connected account, as the vault hands it out, and says only how that went. NULL: only a
+     * running daemon can. */
+    int (*check_account)(void *arg, const struct ma_account_check *check, const char **ret_status,
+                         int64_t *ret_expires_in_s);
     const char *(*routes)(struct ma_arena *a); /* the route table as text, arena */
     struct ma_jose *jose;
     struct ma_vault *vault;

@@ -14,6 +14,8 @@
 struct ma_lanes;
 struct ma_auth_cache;
 struct ma_list_cache;
+struct ma_providers;
+struct ma_refreshes;
 struct ma_http_server;
 struct ma_app_shared;
 struct ma_admin;
@@ -34,6 +36,8 @@ struct ma_app {
     struct ma_limits *limits;
     struct ma_auth_cache *auth_cache;
     struct ma_list_cache *list_cache;
+    struct ma_providers *providers; /* discovery documents of identity providers */
+    struct ma_refreshes *refreshes; /* connected accounts being refreshed */
     struct ma_templates *templates;
     struct ma_courier *courier;
     struct ma_lanes *lanes;

@@ -76,7 +76,7 @@ struct ma_req {
     size_t n_query;
     struct ma_span params[MA_PARAMS_MAX]; /* route parameters in order */
     size_t n_params;
-    struct ma_span authorization, content_type, origin, host, user_agent, if_none_match;
+    struct ma_span authorization, content_type, origin, host, user_agent, if_none_match, cookie;
     struct ma_span forwarded, x_forwarded_for, x_forwarded_proto, x_forwarded_host;
     int64_t content_length; /* -1: none given */
     bool chunked;
@@ -104,6 +104,7 @@ struct ma_resp {
 /* The authenticated caller. */
 struct ma_principal {
     struct ma_span user_id, client_id;
+    struct ma_span org_id, sid, jkt; /* of the token; p == NULL: it has none */
     ma_scopes token_scopes;
     int64_t auth_time_s; /* -1: none */
     bool amr_mfa;        /* amr shows a second factor */
@@ -144,11 +145,14 @@ struct ma_ctx {
     /* lanes */
     ma_step step; /* what runs next */
     enum ma_lane step_lane;
-    bool keep;         /* WRITE: commit although the answer is an error (attempt counters) */
+    uint64_t
+        net_key; /* NET: only a few of one key run at a time, so that one provider cannot fill the lane; 0: no bound */
+    bool keep;   /* WRITE: commit although the answer is an error (attempt counters) */
     bool user_changed; /* WRITE: what is remembered about the user is stale after the commit */
     bool wake_courier; /* WRITE: a message joined the outbox */
     struct {
-        bool due; /* WRITE: leave an audit row about a failure */
+        bool due;         /* WRITE: leave an audit row about a failure */
+        const char *type; /* of that row; NULL: that of authentication methods */
         const char *operation, *method_type;
         struct ma_span method_id;
     } audit;

@@ -23,6 +23,8 @@ static const struct ma_command commands[] = {
     {"user delete", "ID", ma_cmd_user_delete, MA_NEED_DB, 0, 0, 1, 1},
     {"method list", "USER", ma_cmd_method_list, MA_NEED_DB, 0, 0, 1, 1},
     {"method reset", "USER [ID]", ma_cmd_method_reset, MA_NEED_DB, 0, 0, 1, 2},
+    {"account list", "USER", ma_cmd_account_list, MA_NEED_DB, 0, 0, 1, 1},
+    {"account check", "USER [ID]", ma_cmd_account_check, MA_NEED_DAEMON, 0, 0, 1, 2},
     {"audit", "[--user ID] [--since TIME]", ma_cmd_audit, MA_NEED_DB, MA_OPT_USER | MA_OPT_SINCE, 0, 0, 0},
     {"keys list", "", ma_cmd_keys_list, MA_NEED_JOSE | MA_NEED_DB, 0, 0, 0, 0},
     {"keys rotate", "", ma_cmd_keys_rotate, MA_NEED_JOSE | MA_NEED_DB, 0, 0, 0, 0},
@@ -44,6 +46,8 @@ static const char usage_text[] =
     "                                 print an access token signed with the daemon's key\n"
     "  user list | show ID | delete ID\n"
     "  method list USER | reset USER [ID]\n"
+    "  account list USER | check USER [ID]\n"
+    "                                 connected accounts; check: whether their tokens can be renewed\n"
     "  audit [--user ID] [--since TIME]\n"
     "  keys list | rotate\n"
     "  outbox list | retry [ID]       messages given up on\n"

@@ -80,6 +80,15 @@ static int put_password(struct ma_cmd *c, struct ma_db *db, struct ma_jw *w, str
     return MA_OK;
 }
 
+/* How many, and no more: tokens and what the provider says of the user are sealed. */
+static int put_accounts(struct ma_db *db, struct ma_jw *w, struct ma_span user_id)
+{
+    int64_t n = 0;
+    int rc = ma_account_count(db, user_id, &n);
+    ma_jw_kint(w, "connected_accounts", n);
+    return rc;
+}
+
 /* Runs fn and turns its status into an exit code; MA_E_NOTFOUND says what is missing. */
 static int finish(struct ma_cmd *c, int rc, const char *missing)
 {
@@ -141,6 +150,8 @@ static int user_show_fn(struct ma_db *db, void *arg)
     ma_jw_key(&w, "authentication_methods");
     if (rc == MA_OK)
         rc = put_methods(c, db, &w, u.user_id);
+    if (rc == MA_OK)
+        rc = put_accounts(db, &w, u.user_id);
     ma_jw_obj_end(&w);
     ma_buf_byte(c->out, '\n');
     return rc;

@@ -44,6 +44,8 @@ int ma_cmd_user_show(struct ma_cmd *c);
 int ma_cmd_user_delete(struct ma_cmd *c);
 int ma_cmd_method_list(struct ma_cmd *c);
 int ma_cmd_method_reset(struct ma_cmd *c);
+int ma_cmd_account_list(struct ma_cmd *c);
+int ma_cmd_account_check(struct ma_cmd *c);
 int ma_cmd_audit(struct ma_cmd *c);
 int ma_cmd_outbox_list(struct ma_cmd *c);
 int ma_cmd_outbox_retry(struct ma_cmd *c);

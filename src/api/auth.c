@@ -202,6 +202,9 @@ static struct ma_auth_memo memo_of(const struct ma_token *t)
     struct ma_auth_memo m = {
         .who = {.user_id = t->sub,
                 .client_id = t->client_id,
+                .org_id = t->org_id,
+                .sid = t->sid,
+                .jkt = t->cnf_jkt,
                 .token_scopes = ma_scope_parse_list(t->scope),
                 .auth_time_s = t->auth_time,
                 .client_credentials = is_machine(t)},

@@ -68,6 +68,28 @@ static size_t find(const struct ma_auth_cache *c, size_t set, const uint8_t hash
     return WAYS;
 }
 
+/* The strings of a memo, which live behind its entry. */
+enum { TEXTS = 5 };
+static void texts_of(struct ma_principal *who, struct ma_span *ret[TEXTS])
+{
+    struct ma_span *all[TEXTS] = {&who->user_id, &who->client_id, &who->org_id, &who->sid, &who->jkt};
+    memcpy(ret, all, sizeof all);
+}
+
+static bool copy_texts(struct ma_principal *who, struct ma_arena *a)
+{
+    struct ma_span *text[TEXTS];
+    texts_of(who, text);
+    for (size_t i = 0; i < TEXTS; i++) {
+        if (!text[i]->p)
+            continue;
+        *text[i] = ma_arena_dup(a, *text[i]);
+        if (!text[i]->p)
+            return false;
+    }
+    return true;
+}
+
 bool ma_auth_cache_get(struct ma_auth_cache *c, const uint8_t hash[MA_SHA256_LEN], struct ma_arena *a,
                        struct ma_auth_memo *ret)
 {
@@ -78,32 +100,45 @@ bool ma_auth_cache_get(struct ma_auth_cache *c, const uint8_t hash[MA_SHA256_LEN
     bool found = w < WAYS;
     if (found) {
         *ret = c->slot[set][w]->memo;
-        ret->who.user_id = ma_arena_dup(a, ret->who.user_id);
-        ret->who.client_id = ma_arena_dup(a, ret->who.client_id);
+        found = copy_texts(&ret->who, a);
     }
     (void)pthread_mutex_unlock(lock);
-    return found && ret->who.user_id.p && ret->who.client_id.p;
+    return found;
 }
 
-static struct ma_span append(uint8_t *text, size_t *at, struct ma_span s)
+static void append(uint8_t *text, size_t *at, struct ma_span *s)
 {
-    memcpy(text + *at, s.p, s.n);
-    text[*at + s.n] = '\0';
-    struct ma_span copy = {text + *at, s.n};
-    *at += s.n + 1;
-    return copy;
+    if (!s->p)
+        return;
+    memcpy(text + *at, s->p, s->n);
+    text[*at + s->n] = '\0';
+    s->p = text + *at;
+    *at += s->n + 1;
+}
+
+static struct entry *entry_new(const uint8_t hash[MA_SHA256_LEN], const struct ma_auth_memo *memo)
+{
+    struct ma_auth_memo copy = *memo;
+    struct ma_span *text[TEXTS];
+    texts_of(&copy.who, text);
+    size_t at = 0, n = 0;
+    for (size_t i = 0; i < TEXTS; i++)
+        n += text[i]->p ? text[i]->n + 1 : 0;
+    struct entry *e = malloc(sizeof *e + n);
+    if (!e)
+        return NULL;
+    for (size_t i = 0; i < TEXTS; i++)
+        append(e->text, &at, text[i]);
+    memcpy(e->hash, hash, MA_SHA256_LEN);
+    e->memo = copy;
+    return e;
 }
 
 void ma_auth_cache_put(struct ma_auth_cache *c, const uint8_t hash[MA_SHA256_LEN], const struct ma_auth_memo *memo)
 {
-    size_t at = 0, n = memo->who.user_id.n + memo->who.client_id.n + 2;
-    struct entry *e = malloc(sizeof *e + n);
+    struct entry *e = entry_new(hash, memo);
     if (!e)
         return; /* forgetting is always safe */
-    memcpy(e->hash, hash, MA_SHA256_LEN);
-    e->memo = *memo;
-    e->memo.who.user_id = append(e->text, &at, memo->who.user_id);
-    e->memo.who.client_id = append(e->text, &at, memo->who.client_id);
     size_t set = set_of(hash);
     pthread_mutex_t *lock = &c->lock[set % LOCKS];
     (void)pthread_mutex_lock(lock);

@@ -2,12 +2,14 @@
  * The route table. Method, path, scopes, lane, limits and handlers of every operation stand here and
  * nowhere else: 405, OPTIONS, HEAD, documentation and the contract test are derived.
  */
+#include "connected.h"
 #include "int.h"
 
 #include <stdio.h>
 
 #define METHODS "/me/v1/authentication-methods"
-enum { SMALL = 4096 };
+#define CONNECTED "/me/v1/connected-accounts"
+enum { SMALL = 4096, CONNECT_BODY = 65536 };
 
 static const struct ma_route routes[] = {
     {MA_GET, "/me/v1/factors", "getFactors", MA_SC_READ_FACTORS, MA_LANE_READ, 0, MA_RATE_READ, NULL,
@@ -24,6 +26,21 @@ static const struct ma_route routes[] = {
      NULL, ma_op_delete_method},
     {MA_POST, METHODS "/{id}/verify", "confirmAuthenticationMethod", MA_SC_CREATE_METHODS, MA_LANE_WRITE, SMALL * 4,
      MA_RATE_WRITE, ma_op_verify_method_prepare, ma_op_verify_method},
+    {MA_POST, CONNECTED "/connect", "createConnectedAccountRequest", MA_SC_CREATE_CONNECTED, MA_LANE_WRITE,
+     CONNECT_BODY, MA_RATE_WRITE, ma_op_connect_prepare, ma_op_connect},
+    {MA_POST, CONNECTED "/complete", "completeConnectedAccountRequest", MA_SC_CREATE_CONNECTED, MA_LANE_WRITE,
+     SMALL * 2, MA_RATE_WRITE, ma_op_complete_prepare, ma_op_complete},
+    {MA_GET, CONNECTED "/accounts", "getConnectedAccounts", MA_SC_READ_CONNECTED, MA_LANE_READ, 0, MA_RATE_READ,
+     ma_op_list_accounts_prepare, ma_op_list_accounts},
+    {MA_DELETE, CONNECTED "/accounts/{id}", "deleteConnectedAccount", MA_SC_DELETE_CONNECTED, MA_LANE_WRITE, 0,
+     MA_RATE_WRITE, ma_op_delete_account_prepare, ma_op_delete_account},
+    {MA_GET, CONNECTED "/connections", "getConnectedAccountsConnections", MA_SC_READ_CONNECTED, MA_LANE_READ, 0,
+     MA_RATE_READ, ma_op_list_connections_prepare, ma_op_list_connections},
+    {MA_GET, MA_CONNECT_PATH, "visitConnect", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_connect_visit},
+    {MA_GET, CONNECTED "/callback", "connectCallback", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL,
+     ma_op_connect_callback},
+    {MA_GET, "/login/callback", "loginCallback", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL,
+     ma_op_connect_callback},
     {MA_GET, "/.well-known/jwks.json", "getJwks", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_jwks},
     {MA_GET, "/.well-known/webauthn", "getRelatedOrigins", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL,
      ma_op_related_origins},

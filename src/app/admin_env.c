@@ -3,6 +3,7 @@
  */
 #include "int.h"
 
+#include "ma/accounts.h"
 #include "ma/admin.h"
 #include "ma/api.h"
 #include "ma/jsonw.h"
@@ -77,6 +78,73 @@ static int admin_health(void *arg, struct ma_buf *out)
     return admin_read(arg, write_health, &h);
 }
 
+/* --- connected accounts --- */
+
+struct check {
+    struct ma_app *app;
+    const struct ma_account_check *in;
+    const char **status;
+    int64_t *expires_in_s;
+};
+
+static const char *status_text(enum ma_vault_verdict v)
+{
+    switch (v) {
+    case MA_VAULT_OK:
+        return "ok";
+    case MA_VAULT_RECONNECT:
+        return "needs_reconnect";
+    case MA_VAULT_UNAVAILABLE:
+        return "unavailable";
+    case MA_VAULT_NO_ACCOUNT:
+    case MA_VAULT_NO_SCOPE:
+        break;
+    }
+    return "disabled";
+}
+
+static int run_check(struct ma_vault_env *env, const struct check *c)
+{
+    struct ma_vault_ask ask = {.user_id = c->in->user_id, .connection = c->in->connection, .login_hint = c->in->id};
+    struct ma_vault_grant grant;
+    int r = ma_vault_access_token(env, &ask, &grant);
+    *c->status = status_text(grant.verdict);
+    *c->expires_in_s = grant.expires_in_s;
+    return r;
+}
+
+static int check_with(struct ma_db *db, void *arg)
+{
+    const struct check *c = arg;
+    MA_CLEANUP(ma_arena_free_p) struct ma_arena *a = ma_arena_new(16384, MA_ARENA_MAX);
+    struct ma_httpc *httpc = NULL;
+    int r = a ? ma_httpc_new(&httpc) : MA_E_NOMEM;
+    if (r < 0)
+        return r;
+    struct ma_conf_ref *ref = ma_app_conf(c->app);
+    struct ma_state *state = ma_app_state(c->app);
+    struct ma_vault_env env = {
+        .app = c->app,
+        .conf = ma_conf_ref_get(ref),
+        .state = state,
+        .reader = db,
+        .httpc = httpc,
+        .arena = a,
+        .now_ms = c->app->clock->wall_ms(c->app->clock),
+    };
+    r = run_check(&env, c);
+    ma_state_unref(state);
+    ma_conf_unref(ref);
+    ma_httpc_free(httpc);
+    return r;
+}
+
+static int admin_check(void *arg, const struct ma_account_check *in, const char **ret_status, int64_t *ret_expires_in_s)
+{
+    struct check c = {arg, in, ret_status, ret_expires_in_s};
+    return admin_read(arg, check_with, &c);
+}
+
 int ma_app_start_admin(struct ma_app *app, char why[256])
 {
     struct ma_conf_ref *ref = ma_app_conf(app);
@@ -87,6 +155,7 @@ int ma_app_start_admin(struct ma_app *app, char why[256])
         .read = admin_read,
         .state_changed = admin_changed,
         .health = admin_health,
+        .check_account = admin_check,
         .routes = ma_api_routes_text,
         .jose = app->jose,
         .vault = app->vault,

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "ma/accounts.h"
 #include "ma/admin.h"
 #include "ma/api.h"
 #include "ma/auth.h"
@@ -42,9 +43,19 @@ static void committed(const struct ma_app *app, struct ma_ctx *ctx)
 /* Lapsed enrolments stay for a while, so that a late confirmation hears "expired" and not "unknown". */
 static int housekeeping(const struct ma_app *app, struct ma_db *db, bool *ret_more)
 {
-    int n = ma_expire_pending(db, app->clock->wall_ms(app->clock) - EXPIRE_GRACE_MS, EXPIRE_BATCH);
-    *ret_more = n >= EXPIRE_BATCH;
-    return n < 0 ? n : MA_OK;
+    int64_t now = app->clock->wall_ms(app->clock);
+    int n[] = {
+        ma_expire_pending(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
+        ma_connect_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
+        ma_account_lapse(db, now, now - MA_ACCOUNT_IDLE_MS, EXPIRE_BATCH),
+    };
+    *ret_more = false;
+    for (size_t i = 0; i < MA_COUNT(n); i++) {
+        if (n[i] < 0)
+            return n[i];
+        *ret_more |= n[i] >= EXPIRE_BATCH;
+    }
+    return MA_OK;
 }
 
 /* --- state --- */
@@ -156,6 +167,10 @@ static int start_lanes(struct ma_app *app, const struct ma_conf *conf, char why[
         r = ma_auth_cache_new(app->rand, &app->auth_cache);
     if (r == MA_OK)
         r = ma_list_cache_new(&app->list_cache);
+    if (r == MA_OK)
+        r = ma_providers_new(&app->providers);
+    if (r == MA_OK)
+        r = ma_refreshes_new(&app->refreshes);
     return r == MA_OK ? ma_lanes_start(&env, &app->lanes, why) : r;
 }
 
@@ -267,6 +282,8 @@ void ma_app_stop(struct ma_app *app)
     ma_courier_free(app->courier);
     ma_auth_cache_free(app->auth_cache);
     ma_list_cache_free(app->list_cache);
+    ma_providers_free(app->providers);
+    ma_refreshes_free(app->refreshes);
     ma_limits_free(app->limits);
     ma_templates_free(app->templates);
     if (app->jose)

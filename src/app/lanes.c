@@ -14,7 +14,7 @@
 #include "ma/app.h"
 #include "ma/httpc.h"
 
-enum { NET_THREADS = 4, HOUSEKEEPING_MS = 15000, HOUSEKEEPING_BUSY_MS = 200, LANE_THREADS_MAX = 64 };
+enum { NET_THREADS = 8, NET_PER_KEY = 4, HOUSEKEEPING_MS = 15000, HOUSEKEEPING_BUSY_MS = 200, LANE_THREADS_MAX = 64 };
 
 /* A function that some other thread wants in the writer's transaction; lives on that thread's stack. */
 struct write_job {
@@ -32,7 +32,8 @@ struct lane {
     struct ma_ctx *head, **tail;
     struct write_job *jobs, **jobs_tail;
     bool stop;
-    _Atomic int64_t reserved; /* places taken: queued or about to be */
+    _Atomic int64_t reserved;           /* places taken: queued or about to be */
+    uint64_t running[LANE_THREADS_MAX]; /* NET: key of what each thread is doing; 0: nothing that is bounded */
     pthread_t threads[LANE_THREADS_MAX];
     size_t n_threads;
 };
@@ -47,6 +48,7 @@ struct ma_lanes {
 struct thread_arg {
     struct ma_lanes *lanes;
     enum ma_lane lane;
+    size_t number;
 };
 
 static _Thread_local struct ma_httpc *this_httpc;
@@ -291,25 +293,57 @@ int ma_lanes_write(struct ma_lanes *l, int (*fn)(struct ma_db *, void *), void *
 
 /* --- hashing and network lanes --- */
 
-static struct ma_ctx *wait_one(struct lane *q)
+/* Whether another of this key may run: a provider that hangs holds some threads, never all. */
+static bool may_run(const struct lane *q, uint64_t key)
+{
+    size_t n = 0;
+    for (size_t i = 0; key && i < LANE_THREADS_MAX; i++)
+        n += q->running[i] == key;
+    return n < NET_PER_KEY;
+}
+
+/* Takes the first context whose key has room; the lock is held. */
+static struct ma_ctx *take_runnable(struct lane *q)
+{
+    struct ma_ctx **link = &q->head;
+    while (*link && !may_run(q, (*link)->net_key))
+        link = &(*link)->queue_next;
+    struct ma_ctx *ctx = *link;
+    if (!ctx)
+        return NULL;
+    *link = ctx->queue_next;
+    if (!*link)
+        q->tail = link;
+    ctx->queue_next = NULL;
+    ctx->queued_us += ma_mono_us() - ctx->queue_at_us;
+    return ctx;
+}
+
+static struct ma_ctx *wait_one(struct lane *q, size_t number)
 {
     (void)pthread_mutex_lock(&q->lock);
-    while (!q->head && !(q->stop && atomic_load(&q->reserved) == 0)) { /* a place that was taken is still used */
+    if (q->running[number]) { /* somebody may have waited for the key that is free now */
+        q->running[number] = 0;
+        (void)pthread_cond_signal(&q->wake);
+    }
+    struct ma_ctx *ctx = take_runnable(q);
+    while (!ctx && !(q->stop && atomic_load(&q->reserved) == 0)) { /* a place that was taken is still used */
         if (q->stop)
             timed_wait(q, 1);
         else
             (void)pthread_cond_wait(&q->wake, &q->lock);
+        ctx = take_runnable(q);
     }
-    int64_t n = 0;
-    struct ma_ctx *ctx = take(q, 1, &n);
+    if (ctx)
+        q->running[number] = ctx->net_key;
     (void)pthread_mutex_unlock(&q->lock);
     return ctx;
 }
 
-static void lane_loop(struct ma_lanes *l, enum ma_lane lane, struct ma_db *reader)
+static void lane_loop(struct ma_lanes *l, enum ma_lane lane, size_t number, struct ma_db *reader)
 {
     struct lane *q = &l->lane[lane];
-    for (struct ma_ctx *ctx = wait_one(q); ctx; ctx = wait_one(q)) {
+    for (struct ma_ctx *ctx = wait_one(q, number); ctx; ctx = wait_one(q, number)) {
         ctx->db = reader;
         if (reader) {
             (void)ma_run_step(ctx);
@@ -327,6 +361,7 @@ static void *lane_main(void *arg)
     struct thread_arg *t = arg;
     struct ma_lanes *l = t->lanes;
     enum ma_lane lane = t->lane;
+    size_t number = t->number;
     free(t);
     char why[256] = "";
     struct ma_db *reader = NULL;
@@ -336,7 +371,7 @@ static void *lane_main(void *arg)
         ma_db_close(reader);
         reader = NULL;
     }
-    lane_loop(l, lane, reader);
+    lane_loop(l, lane, number, reader);
     ma_httpc_free(this_httpc);
     this_httpc = NULL;
     ma_db_close(reader);
@@ -352,7 +387,7 @@ static int start_threads(struct ma_lanes *l, enum ma_lane lane, size_t n)
         struct thread_arg *t = malloc(sizeof *t);
         if (!t)
             return MA_E_NOMEM;
-        *t = (struct thread_arg){l, lane};
+        *t = (struct thread_arg){l, lane, i};
         if (pthread_create(&q->threads[q->n_threads], NULL, lane_main, t) != 0) {
             free(t);
             return MA_E_NOMEM;

@@ -3,6 +3,7 @@
  */
 #include "int.h"
 
+#include "ma/accounts.h"
 #include "ma/buf.h"
 #include "ma/codec.h"
 #include "ma/jsonw.h"
@@ -19,14 +20,15 @@ static struct ma_span cut(struct ma_span s, size_t max)
     return s;
 }
 
-static struct ma_span detail(struct ma_ctx *ctx, const char *method_type, bool failed)
+static struct ma_span method_detail(struct ma_ctx *ctx, const char *method_type, bool failed)
 {
     struct ma_buf b;
     struct ma_jw w;
     ma_buf_init_arena(&b, ctx->arena, 256, DETAIL_MAX);
     ma_jw_init(&w, &b);
     ma_jw_obj(&w);
-    ma_jw_kcstr(&w, "authentication_method", method_type);
+    if (method_type)
+        ma_jw_kcstr(&w, "authentication_method", method_type);
     ma_jw_key(&w, "request");
     ma_jw_obj(&w);
     ma_jw_kcstr(&w, "method", ma_verb_name(ctx->req.verb));
@@ -40,8 +42,8 @@ static struct ma_span detail(struct ma_ctx *ctx, const char *method_type, bool f
     return ma_buf_err(&b) < 0 ? MA_LIT("{}") : ma_buf_view(&b);
 }
 
-static int insert(struct ma_ctx *ctx, const char *type, const char *operation, const char *method_type,
-                  struct ma_span method_id, bool failed)
+static int insert(struct ma_ctx *ctx, const char *type, const char *operation, struct ma_span method_id,
+                  struct ma_span detail)
 {
     char ip[MA_ADDR_TEXT];
     ma_addr_format(&ctx->req.client, ip);
@@ -55,14 +57,15 @@ static int insert(struct ma_ctx *ctx, const char *type, const char *operation, c
         .user_agent = cut(ctx->req.user_agent, USER_AGENT_MAX),
         .request_id = ma_span_str(ctx->request_id),
         .method_id = cut(method_id, MA_METHOD_ID_MAX),
-        .detail = detail(ctx, method_type, failed),
+        .detail = detail,
     };
     return ma_audit_insert(ctx->db, &row);
 }
 
 int ma_audit_method(struct ma_ctx *ctx, const char *operation, enum ma_factor type, struct ma_span method_id)
 {
-    return insert(ctx, "my_account_authentication_method_succeeded", operation, ma_factor_name(type), method_id, false);
+    return insert(ctx, "my_account_authentication_method_succeeded", operation, method_id,
+                  method_detail(ctx, ma_factor_name(type), false));
 }
 
 void ma_audit_on_failure(struct ma_ctx *ctx, const char *operation, const char *method_type, struct ma_span method_id)
@@ -73,13 +76,43 @@ void ma_audit_on_failure(struct ma_ctx *ctx, const char *operation, const char *
     ctx->audit.method_id = method_id;
 }
 
+void ma_audit_failure_as(struct ma_ctx *ctx, const char *type, const char *operation)
+{
+    ma_audit_on_failure(ctx, operation, NULL, MA_SPAN_NULL);
+    ctx->audit.type = type;
+}
+
+int ma_audit_account(struct ma_ctx *ctx, const char *type, const struct ma_audited_account *a)
+{
+    struct ma_buf b;
+    struct ma_jw w;
+    ma_buf_init_arena(&b, ctx->arena, 256, DETAIL_MAX);
+    ma_jw_init(&w, &b);
+    ma_jw_obj(&w);
+    ma_jw_kstr(&w, "connection", a->connection);
+    if (a->id.p) {
+        ma_jw_key(&w, "connected_account");
+        ma_jw_obj(&w);
+        ma_jw_kstr(&w, "id", a->id);
+        ma_jw_kstr(&w, "idp_user_id", a->subject);
+        ma_jw_obj_end(&w);
+    }
+    if (a->error) {
+        ma_jw_kcstr(&w, "error", a->error);
+        ma_jw_kcstr(&w, "error_description", a->error_description);
+    }
+    ma_jw_obj_end(&w);
+    struct ma_span detail = ma_buf_err(&b) < 0 ? MA_LIT("{}") : ma_buf_view(&b);
+    return insert(ctx, type, NULL, MA_SPAN_NULL, detail);
+}
+
 void ma_audit_failure(struct ma_ctx *ctx)
 {
     if (!ctx->audit.due)
         return;
     ctx->audit.due = false;
-    int r = insert(ctx, "my_account_authentication_method_failed", ctx->audit.operation, ctx->audit.method_type,
-                   ctx->audit.method_id, true);
+    int r = insert(ctx, ctx->audit.type ? ctx->audit.type : "my_account_authentication_method_failed",
+                   ctx->audit.operation, ctx->audit.method_id, method_detail(ctx, ctx->audit.method_type, true));
     if (r < 0)
         ma_log(ctx->log, MA_LOG_ERROR, "audit.failed", MA_KV_S("error", ma_err_text(r)));
 }

@@ -214,6 +214,14 @@ static const char *text_int(struct ma_ctx *ctx, int64_t v)
     return ma_arena_strdup(ctx->arena, ma_span_of(tmp + i, sizeof tmp - 1 - i));
 }
 
+static bool has_header(const struct ma_ctx *ctx, const char *name)
+{
+    for (size_t i = 0; i < ctx->resp.n_headers; i++)
+        if (strcmp(ctx->resp.headers[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 static void common_headers(struct ma_ctx *ctx)
 {
     bool api = ctx->req.path.n >= 4 && memcmp(ctx->req.path.p, "/me/", 4) == 0;
@@ -224,7 +232,7 @@ static void common_headers(struct ma_ctx *ctx)
         ma_header(ctx, "x-ratelimit-remaining", text_int(ctx, ctx->rate.remaining));
         ma_header(ctx, "x-ratelimit-reset", text_int(ctx, ctx->rate.reset_s));
     }
-    if (api)
+    if (api && !has_header(ctx, "Cache-Control"))
         ma_header(ctx, "Cache-Control", "no-store");
     ma_cors_finish(ctx);
     if (ctx->resp.close)

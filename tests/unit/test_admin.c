@@ -173,7 +173,8 @@ START_TEST(users)
     ck_assert_int_eq(run("user list"), MA_EXIT_OK);
     ck_assert(says(&out, "{\"user_id\":\"auth0|alice\"") && says(&out, "\n{\"user_id\":\"auth0|bob\""));
     ck_assert_int_eq(run("user show auth0|alice"), MA_EXIT_OK);
-    ck_assert(says(&out, "\"password\":{\"created_at\":") && says(&out, "\"authentication_methods\":[]"));
+    ck_assert(says(&out, "\"password\":{\"created_at\":") &&
+              says(&out, "\"authentication_methods\":[],\"connected_accounts\":0}"));
     ck_assert_msg(!says(&out, "argon2"), "%s", text(&out));
     ck_assert_int_eq(run("user delete auth0|alice"), MA_EXIT_OK);
     ck_assert_int_eq(world.changed, 2);

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the files about connected accounts share.
+ */
+#ifndef MA_FEATURE_CONNECT_INT_H
+#define MA_FEATURE_CONNECT_INT_H
+
+#include "ma/accounts.h"
+#include "ma/app.h"
+#include "ma/lanes.h"
+
+/* What the provider's answer comes to while it waits for the client to complete: sealed in connects.result. */
+struct ma_connect_result {
+    struct ma_span subject, access_token;
+    struct ma_span refresh_token; /* p == NULL: none */
+    struct ma_span claims;        /* JSON object text */
+    struct ma_span_list scopes;
+    int64_t access_expires_at, refresh_expires_at; /* ms; 0: does not lapse, not known */
+};
+
+/* The MAC that a random text is kept as; arena, p == NULL when that fails. purpose: "connect-ticket", … */
+struct ma_span ma_connect_mac(struct ma_ctx *ctx, const char *purpose, struct ma_span user, const char *text, size_t n);
+/* Seals a value of the row into the arena. */
+MA_MUST_USE int ma_connect_seal(struct ma_ctx *ctx, const struct ma_connect *row, const char *column,
+                                struct ma_span plain, struct ma_span *ret);
+MA_MUST_USE int ma_connect_unseal(struct ma_ctx *ctx, const struct ma_connect *row, const char *column,
+                                  struct ma_span sealed, struct ma_span *ret);
+MA_MUST_USE int ma_connect_result_write(struct ma_arena *a, const struct ma_connect_result *in, struct ma_span *ret);
+MA_MUST_USE int ma_connect_result_read(struct ma_arena *a, struct ma_span text, struct ma_connect_result *ret);
+/* Whether the URL is one of the client's callbacks, character by character. */
+bool ma_connect_callback_known(const struct ma_state_client *client, struct ma_span redirect_uri);
+
+/* "a b c" of a list, and back; arena. */
+MA_MUST_USE int ma_words_join(struct ma_arena *a, const struct ma_span_list *list, struct ma_span *ret);
+MA_MUST_USE int ma_words_split(struct ma_arena *a, struct ma_span text, struct ma_span_list *ret);
+
+/* When an access token lapses, from a token answer; 0: it does not. */
+int64_t ma_access_expiry(const struct ma_preset *preset, const struct ma_provider_tokens *t, int64_t now_ms);
+int64_t ma_refresh_expiry(const struct ma_provider_tokens *t, int64_t now_ms);
+
+/* The connection's client secret; empty when none was given. arena. */
+MA_MUST_USE int ma_connection_secret(struct ma_db *db, struct ma_vault *vault, struct ma_arena *a,
+                                     struct ma_span connection, struct ma_span *ret);
+struct ma_provider_env ma_provider_env_of(const struct ma_app *app, const struct ma_conf *conf, struct ma_httpc *httpc,
+                                          struct ma_arena *a);
+
+/* Sealing of account columns. */
+MA_MUST_USE int ma_account_seal(struct ma_vault *v, struct ma_arena *a, const struct ma_account *acc,
+                                const char *column, struct ma_span plain, struct ma_span *ret);
+MA_MUST_USE int ma_account_unseal(struct ma_vault *v, struct ma_arena *a, const struct ma_account *acc,
+                                  const char *column, struct ma_span sealed, struct ma_span *ret);
+
+#endif
