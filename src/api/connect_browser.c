@@ -115,19 +115,38 @@ static int claim(struct ma_ctx *ctx)
     return r == MA_OK ? ma_next(ctx, MA_LANE_NET, redeem) : r;
 }
 
+static bool is_twice(const struct ma_ctx *ctx, const char *name)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < ctx->req.n_query; i++)
+        n += ma_span_eq_str(ctx->req.query[i].name, name);
+    return n > 1;
+}
+
+/* RFC 6749 §3.1: a parameter that stands twice says nothing. The state names the flow, so it is judged first. */
+static struct ma_callback read_callback(const struct ma_ctx *ctx)
+{
+    static const char *const names[] = {"code", "error", "error_description", "iss"};
+    struct ma_callback in = {
+        .state = is_twice(ctx, "state") ? MA_SPAN_NULL : ma_query(ctx, "state"),
+        .code = ma_query(ctx, "code"),
+        .error = ma_query(ctx, "error"),
+        .error_description = ma_query(ctx, "error_description"),
+        .iss = ma_query(ctx, "iss"),
+    };
+    for (size_t i = 0; i < MA_COUNT(names); i++)
+        if (is_twice(ctx, names[i]))
+            in.error = MA_LIT("invalid_request");
+    return in;
+}
+
 int ma_op_connect_callback(struct ma_ctx *ctx)
 {
     struct visit *v = visit_new(ctx);
     enum ma_connect_refusal refusal = MA_CONNECT_UNKNOWN;
     if (!v)
         return MA_E_NOMEM;
-    v->in = (struct ma_callback){
-        .state = ma_query(ctx, "state"),
-        .code = ma_query(ctx, "code"),
-        .error = ma_query(ctx, "error"),
-        .error_description = ma_query(ctx, "error_description"),
-        .iss = ma_query(ctx, "iss"),
-    };
+    v->in = read_callback(ctx);
     int r = ma_connect_callback(ctx, v->in.state, ma_cookie, &v->leg, &refusal);
     if (r < 0)
         return r;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "int.h"
+#include "ma/codec.h"
 #include "paging.h"
 
 enum { TAKE_NORMAL = 10, TAKE_MAX = 20, FILTER_MAX = 20, NAME_MAX_UNITS = 128, NUMBER_BYTES = 8 };
@@ -56,7 +57,7 @@ static int read_filter(struct ma_ctx *ctx, struct filter *ret)
         if (ma_span_eq_str(ctx->req.query[i].name, "connection"))
             ret->names.v[ret->names.n++] = ctx->req.query[i].value;
     for (size_t i = 0; i < ret->names.n; i++)
-        if (ret->names.v[i].n == 0 || ret->names.v[i].n > NAME_MAX_UNITS * 4)
+        if (ret->names.v[i].n == 0 || ma_utf8_units(ret->names.v[i]) > NAME_MAX_UNITS)
             return refuse_filter(ctx);
     return ret->names.n > FILTER_MAX ? refuse_filter(ctx) : MA_OK;
 }

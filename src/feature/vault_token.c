@@ -306,7 +306,14 @@ static int refresh_alone(const struct ma_vault_env *env, const struct ma_state_c
     if (is_fresh(acc, env->now_ms))
         return hand_out(env, acc, ret);
     ret->verdict = MA_VAULT_RECONNECT;
-    return acc->needs_reconnect || !acc->refresh_token.p ? MA_OK : refresh(env, c, acc, ret);
+    if (acc->needs_reconnect || !acc->refresh_token.p)
+        return MA_OK;
+    if (acc->refresh_expires_at && acc->refresh_expires_at <= env->now_ms) { /* the provider said so; no need to ask */
+        struct touch t = {acc, env->now_ms};
+        int failed = ma_lanes_write(env->app->lanes, store_failure, &t);
+        return failed == MA_E_CONFLICT ? MA_OK : failed;
+    }
+    return refresh(env, c, acc, ret);
 }
 
 int ma_vault_access_token(const struct ma_vault_env *env, const struct ma_vault_ask *ask, struct ma_vault_grant *ret)

@@ -60,11 +60,10 @@ static bool is_word(struct ma_span s, const char *word)
 }
 
 /* RFC 6749 §7.1: a token of a type that is not understood must not be used. Where the user's token is a member of the
- * answer, the type says whose it is. */
+ * answer, the type says whose it is: the application's own ("bot") is nobody's account. */
 static bool type_ok(const struct ma_preset *row, struct ma_span type)
 {
-    return type.n == 0 || is_word(type, "bearer") ||
-           (row->token_member && (is_word(type, "user") || is_word(type, "bot")));
+    return type.n == 0 || is_word(type, "bearer") || (row->token_member && is_word(type, "user"));
 }
 
 /* RFC 6749 §3.3 separates by blanks; GitHub and Slack by commas. */
