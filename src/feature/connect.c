@@ -7,7 +7,7 @@
 #include "ma/crypto.h"
 #include "ma/methods.h"
 
-enum { PARAMS_MAX = 32768 };
+enum { PARAMS_MAX = 131072 }; /* bytes: the longest values the wire allows, each character encoded as nine */
 
 /* --- starting --- */
 

@@ -222,7 +222,14 @@ int ma_connect_prepare(struct ma_ctx *ctx, struct ma_connect_leg *leg)
     }
     if (r == MA_OK)
         r = leg->resumed ? open_secret(ctx, leg) : make_secret(ctx, leg);
-    return r == MA_OK ? build_url(ctx, leg) : r;
+    if (r == MA_OK)
+        r = build_url(ctx, leg);
+    if (r == MA_E_RANGE) { /* no provider takes a URL like that, and no browser either */
+        leg->error = "invalid_request";
+        leg->error_description = "The authorization request is too long.";
+        return MA_OK;
+    }
+    return r;
 }
 
 /* The flow ends here; the row, with its secrets, is over. */

@@ -127,23 +127,21 @@ static bool has_scopes(const struct ma_vault_env *env, const struct ma_account *
     return true;
 }
 
-/* Keeps those of the list that fit, in order. */
+/* Keeps those of the list that fit, in order: with a hint, all that it names in the first way that names any. */
 static size_t keep_fitting(const struct ma_vault_env *env, const struct ma_vault_ask *ask, struct ma_account *v,
                            size_t n)
 {
-    size_t kept = 0;
+    size_t kept = 0, named = 0;
     for (size_t i = 0; i < n; i++)
         if (ma_span_eq(v[i].connection, ask->connection))
             v[kept++] = v[i];
     if (ask->login_hint.n == 0)
         return kept;
-    for (int kind = 0; kind < HINT__COUNT; kind++)
+    for (int kind = 0; kind < HINT__COUNT && named == 0; kind++)
         for (size_t i = 0; i < kept; i++)
-            if (hint_fits(env, &v[i], ask->login_hint, (enum hint)kind)) {
-                v[0] = v[i];
-                return 1;
-            }
-    return 0;
+            if (hint_fits(env, &v[i], ask->login_hint, (enum hint)kind))
+                v[named++] = v[i];
+    return named;
 }
 
 /* The account meant: fitting, with the scopes, and rather one that works than one that does not. */

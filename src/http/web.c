@@ -49,11 +49,11 @@ void ma_query_add(struct ma_buf *url, const char *name, struct ma_span value)
     static const char hex[] = "0123456789ABCDEF";
     if (!value.p)
         return;
-    bool has_query = url->n && memchr(url->p, '?', url->n) != NULL;
-    char last = url->n ? (char)url->p[url->n - 1] : '\0';
-    if (!has_query)
+    const uint8_t *mark = url->n ? memchr(url->p, '?', url->n) : NULL;
+    const uint8_t *last = mark ? url->p + url->n - 1 : NULL;
+    if (!mark)
         ma_buf_byte(url, '?');
-    else if (last != '?' && last != '&')
+    else if (last != mark && *last != '&')
         ma_buf_byte(url, '&');
     ma_buf_str(url, name);
     ma_buf_byte(url, '=');
