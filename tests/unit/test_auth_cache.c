@@ -124,6 +124,52 @@ START_TEST(test_empty_names)
 }
 END_TEST
 
+/* What a token says beside its user: each text on its own, there or not. */
+static const struct {
+    const char *org_id, *sid, *jkt; /* NULL: the token has none */
+} token_texts[] = {
+    {NULL, NULL, NULL},    {"org_1", NULL, NULL},           {NULL, "session-1", NULL},
+    {NULL, NULL, "jkt-1"}, {"org_1", "session-1", "jkt-1"}, {"", "", ""},
+    {"", NULL, "jkt-1"},
+};
+
+static struct ma_span text_or_none(const char *s)
+{
+    return s ? ma_span_str(s) : MA_SPAN_NULL;
+}
+
+static bool same(struct ma_span got, const char *want)
+{
+    return want ? got.p && ma_span_eq_str(got, want) && got.p[got.n] == 0 : got.p == NULL;
+}
+
+START_TEST(test_texts_of_the_token)
+{
+    struct key k = key_of(1), other = key_of(2);
+    char org_id[16] = "", sid[16] = "", jkt[16] = "";
+    struct ma_auth_memo m, in = memo_of("auth0|alice", 1), plain = memo_of("auth0|bob", 1);
+    (void)snprintf(org_id, sizeof org_id, "%s", token_texts[_i].org_id ? token_texts[_i].org_id : "");
+    (void)snprintf(sid, sizeof sid, "%s", token_texts[_i].sid ? token_texts[_i].sid : "");
+    (void)snprintf(jkt, sizeof jkt, "%s", token_texts[_i].jkt ? token_texts[_i].jkt : "");
+    in.who.org_id = text_or_none(token_texts[_i].org_id ? org_id : NULL);
+    in.who.sid = text_or_none(token_texts[_i].sid ? sid : NULL);
+    in.who.jkt = text_or_none(token_texts[_i].jkt ? jkt : NULL);
+    ma_auth_cache_put(cache, k.b, &in);
+    ma_auth_cache_put(cache, other.b, &plain);
+    memset(org_id, 'x', sizeof org_id); /* nothing is shared */
+    memset(sid, 'x', sizeof sid);
+    memset(jkt, 'x', sizeof jkt);
+    ck_assert(ma_auth_cache_get(cache, k.b, arena, &m));
+    ma_auth_cache_drop(cache, k.b);
+    ck_assert(same(m.who.user_id, "auth0|alice") && same(m.who.client_id, "spa"));
+    ck_assert(same(m.who.org_id, token_texts[_i].org_id));
+    ck_assert(same(m.who.sid, token_texts[_i].sid));
+    ck_assert(same(m.who.jkt, token_texts[_i].jkt));
+    ck_assert(ma_auth_cache_get(cache, other.b, arena, &m)); /* and nothing is left over from the neighbour */
+    ck_assert(!m.who.org_id.p && !m.who.sid.p && !m.who.jkt.p);
+}
+END_TEST
+
 START_TEST(test_reader_without_memory)
 {
     struct key k = key_of(1);
@@ -221,6 +267,7 @@ int main(void)
     tcase_add_test(tc, test_replace_and_drop);
     tcase_add_test(tc, test_every_bit_of_the_key_counts);
     tcase_add_test(tc, test_empty_names);
+    tcase_add_loop_test(tc, test_texts_of_the_token, 0, (int)MA_COUNT(token_texts));
     tcase_add_test(tc, test_reader_without_memory);
     tcase_add_test(tc, test_bounded);
     tcase_add_test(tc, test_threads);

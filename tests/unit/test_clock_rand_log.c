@@ -256,6 +256,43 @@ START_TEST(ids)
 }
 END_TEST
 
+START_TEST(ids_of_connecting)
+{
+    struct ma_rand_seeded r;
+    ma_rand_seeded_init(&r, 3);
+    char account[MA_ACCOUNT_ID_LEN + 1], uuid[MA_UUID_LEN + 1], token[MA_TOKEN_LEN + 1], last[MA_UUID_LEN + 1] = "";
+    ck_assert_int_eq(ma_id_account(&r.rand, account), MA_OK);
+    ck_assert_int_eq(strncmp(account, "cac_", 4), 0);
+    ck_assert_uint_eq(strlen(account), MA_ACCOUNT_ID_LEN);
+    ck_assert_uint_eq(strspn(account + 4, MA_ALNUM62), 22);
+    ck_assert_int_eq(ma_id_token(&r.rand, token), MA_OK);
+    ck_assert_uint_eq(strlen(token), MA_TOKEN_LEN);
+    ck_assert_uint_eq(strspn(token, MA_ALNUM62 "-_"), MA_TOKEN_LEN);
+    for (int i = 0; i < 64; i++) { /* RFC 9562 §5.4: xxxxxxxx-xxxx-4xxx-[89ab]xxx-xxxxxxxxxxxx */
+        ck_assert_int_eq(ma_id_uuid(&r.rand, uuid), MA_OK);
+        ck_assert_uint_eq(strlen(uuid), MA_UUID_LEN);
+        for (size_t k = 0; k < MA_UUID_LEN; k++)
+            ck_assert(k == 8 || k == 13 || k == 18 || k == 23 ? uuid[k] == '-'
+                                                              : strchr("0123456789abcdef", uuid[k]) != NULL);
+        ck_assert(uuid[14] == '4' && strchr("89ab", uuid[19]));
+        ck_assert_str_ne(uuid, last);
+        memcpy(last, uuid, sizeof last);
+    }
+}
+END_TEST
+
+START_TEST(ids_of_connecting_that_fail)
+{
+    char account[MA_ACCOUNT_ID_LEN + 1], uuid[MA_UUID_LEN + 1], token[MA_TOKEN_LEN + 1];
+    ck_assert_int_eq(ma_id_account(&failing, account), MA_E_IO);
+    ck_assert_str_eq(account, "");
+    ck_assert_int_eq(ma_id_uuid(&failing, uuid), MA_E_IO);
+    ck_assert_str_eq(uuid, "");
+    ck_assert_int_eq(ma_id_token(&failing, token), MA_E_IO);
+    ck_assert_str_eq(token, "");
+}
+END_TEST
+
 START_TEST(ids_that_fail)
 {
     char id[MA_METHOD_ID_MAX], session[MA_SESSION_LEN + 1], req[33];
@@ -472,6 +509,8 @@ static TCase *rand_case(void)
     tcase_add_test(tc, rand_chars_are_uniform);
     tcase_add_test(tc, rand_chars_edges);
     tcase_add_test(tc, ids);
+    tcase_add_test(tc, ids_of_connecting);
+    tcase_add_test(tc, ids_of_connecting_that_fail);
     tcase_add_test(tc, ids_that_fail);
     tcase_add_test(tc, scopes);
     return tc;

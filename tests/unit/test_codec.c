@@ -2,6 +2,7 @@
  * Tests of the text encodings and the UTF-8 helpers.
  */
 #include "ma/codec.h"
+#include "ma/buf.h"
 #include "ma/rand.h"
 
 #include <check.h>
@@ -300,6 +301,69 @@ START_TEST(trim)
 }
 END_TEST
 
+/* --- form-encoded text --- */
+
+/* WHATWG URL 5.1; pairs are shown as "name=value|". */
+static const struct {
+    const char *in, *want;
+    int end; /* what ends the walk */
+} form_rows[] = {
+    {"", "", MA_E_NOTFOUND},
+    {"a=1", "a=1|", MA_E_NOTFOUND},
+    {"a=1&b=2", "a=1|b=2|", MA_E_NOTFOUND},
+    {"a=1&a=2", "a=1|a=2|", MA_E_NOTFOUND},
+    {"&&a=1&&&b=2&&", "a=1|b=2|", MA_E_NOTFOUND},
+    {"&", "", MA_E_NOTFOUND},
+    {"a", "a=|", MA_E_NOTFOUND},
+    {"a&b", "a=|b=|", MA_E_NOTFOUND},
+    {"a=", "a=|", MA_E_NOTFOUND},
+    {"=", "=|", MA_E_NOTFOUND},
+    {"=1", "=1|", MA_E_NOTFOUND},
+    {"a=b=c", "a=b=c|", MA_E_NOTFOUND},
+    {"a==", "a==|", MA_E_NOTFOUND},
+    {"a+b=c+d", "a b=c d|", MA_E_NOTFOUND},
+    {"a%2Bb=%2b%20", "a+b=+ |", MA_E_NOTFOUND},
+    {"a%3D%26=%3d%26", "a=&==&|", MA_E_NOTFOUND},
+    {"\xc3\xa4=%C3%A4", "\xc3\xa4=\xc3\xa4|", MA_E_NOTFOUND},
+    {"a;b=1", "a;b=1|", MA_E_NOTFOUND},
+    {"a=1&b=%", "a=1|", MA_E_PARSE},
+    {"a=%4", "", MA_E_PARSE},
+    {"a=%zz", "", MA_E_PARSE},
+    {"%=1", "", MA_E_PARSE},
+    {"a%00=1", "", MA_E_PARSE},
+    {"a=1&b=x%00y", "a=1|", MA_E_PARSE},
+};
+
+START_TEST(form_table)
+{
+    struct ma_buf b;
+    struct ma_span rest = ma_span_str(form_rows[_i].in), name, value;
+    int r = MA_OK;
+    ma_buf_init_arena(&b, arena, 64, 4096);
+    while ((r = ma_form_next(arena, &rest, &name, &value)) == MA_OK) {
+        ck_assert_int_eq(name.p[name.n], 0); /* decoded text ends with NUL */
+        ck_assert_int_eq(value.p[value.n], 0);
+        ma_buf_span(&b, name);
+        ma_buf_byte(&b, '=');
+        ma_buf_span(&b, value);
+        ma_buf_byte(&b, '|');
+    }
+    ck_assert_msg(r == form_rows[_i].end, "%s: %s", form_rows[_i].in, ma_err_name(r));
+    if (r == MA_E_NOTFOUND)
+        ck_assert_uint_eq(rest.n, 0);
+    ma_buf_byte(&b, 0);
+    ck_assert_str_eq((const char *)b.p, form_rows[_i].want);
+}
+END_TEST
+
+START_TEST(form_of_nothing)
+{
+    struct ma_span rest = MA_SPAN_NULL, name, value;
+    ck_assert_int_eq(ma_form_next(arena, &rest, &name, &value), MA_E_NOTFOUND);
+    ck_assert_int_eq(ma_form_next(arena, &rest, &name, &value), MA_E_NOTFOUND);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("codec");
@@ -317,6 +381,8 @@ int main(void)
     tcase_add_loop_test(tc, utf8_table, 0, (int)MA_COUNT(utf8_rows));
     tcase_add_test(tc, utf8_controls);
     tcase_add_test(tc, trim);
+    tcase_add_loop_test(tc, form_table, 0, (int)MA_COUNT(form_rows));
+    tcase_add_test(tc, form_of_nothing);
     suite_add_tcase(s, tc);
     SRunner *sr = srunner_create(s);
     srunner_run_all(sr, CK_NORMAL);

@@ -526,6 +526,137 @@ START_TEST(test_lane_without_reader)
 }
 END_TEST
 
+/* --- keys of the network lane --- */
+
+static void *stop_thread(void *arg)
+{
+    ma_lanes_stop(arg);
+    return NULL;
+}
+
+enum { PER_KEY = 4, NET = 8 }; /* as the lane has it */
+
+static struct {
+    int inside[4], most[4]; /* by key; under world.lock */
+} keyed;
+
+/* Waits inside until the gate of its key is opened. */
+static int step_keyed(struct ma_ctx *ctx)
+{
+    size_t key = (size_t)ctx->net_key;
+    lock();
+    keyed.inside[key]++;
+    if (keyed.inside[key] > keyed.most[key])
+        keyed.most[key] = keyed.inside[key];
+    (void)pthread_cond_broadcast(&world.changed);
+    while (world.shut && key == 1)
+        (void)pthread_cond_wait(&world.changed, &world.lock);
+    keyed.inside[key]--;
+    unlock();
+    return ma_reply_empty(ctx, 204);
+}
+
+static void wait_inside(size_t key, int n)
+{
+    lock();
+    while (keyed.inside[key] < n)
+        (void)pthread_cond_wait(&world.changed, &world.lock);
+    unlock();
+}
+
+static void push_keyed(struct work *w, uint64_t key)
+{
+    work_init(w, "k", MA_LANE_NET, step_keyed);
+    w->ctx.net_key = key;
+    push(w);
+}
+
+/* One key hangs with as many as it may have, and more wait; others, and those without a key, get through. */
+START_TEST(test_one_key_hangs)
+{
+    enum { HANG = 12, REST = 30 };
+    static struct work hang[HANG], rest[REST];
+    start(QUEUE, BATCH, f.database);
+    shut();
+    for (int i = 0; i < HANG; i++)
+        push_keyed(&hang[i], 1);
+    wait_inside(1, PER_KEY);
+    for (int i = 0; i < REST; i++)
+        push_keyed(&rest[i], i % 3 == 0 ? 0 : 2);
+    wait_finished(REST);
+    lock();
+    ck_assert_int_eq(keyed.most[1], PER_KEY);
+    ck_assert_int_eq(keyed.inside[1], PER_KEY);
+    ck_assert_int_le(keyed.most[2], PER_KEY);
+    unlock();
+    ck_assert_uint_eq(ma_lane_depth(lanes, MA_LANE_NET), HANG);
+    open_gate();
+    wait_finished(REST + HANG);
+    ck_assert_int_eq(keyed.most[1], PER_KEY);
+    ck_assert_uint_eq(ma_lane_depth(lanes, MA_LANE_NET), 0);
+    stop_lanes();
+    for (int i = 0; i < HANG; i++) {
+        ck_assert_int_eq(hang[i].ctx.resp.status, 204);
+        work_free(&hang[i]);
+    }
+    for (int i = 0; i < REST; i++) {
+        ck_assert_int_eq(rest[i].ctx.resp.status, 204);
+        work_free(&rest[i]);
+    }
+}
+END_TEST
+
+/* What still waits for its key when the lane stops is done before it ends. */
+START_TEST(test_stop_with_keys_waiting)
+{
+    enum { N = 20 };
+    static struct work w[N];
+    pthread_t t;
+    start(QUEUE, BATCH, f.database);
+    shut();
+    for (int i = 0; i < N; i++)
+        push_keyed(&w[i], 1);
+    wait_inside(1, PER_KEY);
+    ck_assert_int_eq(pthread_create(&t, NULL, stop_thread, lanes), 0);
+    for (int i = 0; i < 2000; i++) /* time for threads that would end too early */
+        (void)sched_yield();
+    ck_assert_int_eq(world.finished, 0);
+    open_gate();
+    ck_assert_int_eq(pthread_join(t, NULL), 0);
+    ck_assert_int_eq(world.finished, N);
+    ck_assert_int_eq(keyed.most[1], PER_KEY);
+    for (int i = 0; i < N; i++) {
+        ck_assert_int_eq(w[i].ctx.resp.status, 204);
+        work_free(&w[i]);
+    }
+}
+END_TEST
+
+/* Many of few keys through a short queue: nobody is forgotten, no key has more than its share. */
+START_TEST(test_crowd_of_keys)
+{
+    enum { N = 3000 };
+    static struct work w[N];
+    start(16, BATCH, f.database);
+    for (int i = 0; i < N; i++) {
+        while (!ma_lane_reserve(lanes, MA_LANE_NET))
+            (void)sched_yield();
+        work_init(&w[i], "k", MA_LANE_NET, step_keyed);
+        w[i].ctx.net_key = (uint64_t)(i * 7 / 3 % 4);
+        ma_lane_push(lanes, MA_LANE_NET, &w[i].ctx);
+    }
+    wait_finished(N);
+    stop_lanes();
+    ck_assert_int_le(keyed.most[0], NET);
+    for (size_t key = 1; key < MA_COUNT(keyed.most); key++)
+        ck_assert_int_le(keyed.most[key], PER_KEY);
+    for (int i = 0; i < N; i++) {
+        ck_assert_int_eq(w[i].ctx.resp.status, 204);
+        work_free(&w[i]);
+    }
+}
+END_TEST
+
 /* --- writes of other threads --- */
 
 static int job_insert(struct ma_db *db, void *arg)
@@ -597,12 +728,6 @@ START_TEST(test_writes_of_many_threads)
 END_TEST
 
 /* --- stopping --- */
-
-static void *stop_thread(void *arg)
-{
-    ma_lanes_stop(arg);
-    return NULL;
-}
 
 START_TEST(test_stop_with_work_queued)
 {
@@ -757,6 +882,9 @@ int main(void)
     tcase_add_loop_test(tc, test_queue_full, 0, 3);
     tcase_add_test(tc, test_cpu_and_net);
     tcase_add_loop_test(tc, test_lane_without_reader, 0, 2);
+    tcase_add_test(tc, test_one_key_hangs);
+    tcase_add_test(tc, test_stop_with_keys_waiting);
+    tcase_add_test(tc, test_crowd_of_keys);
     tcase_add_test(tc, test_write);
     tcase_add_test(tc, test_writes_of_many_threads);
     tcase_add_test(tc, test_stop_with_work_queued);
