@@ -121,7 +121,8 @@ export function violations(req, res, { base, origin = base }) {
   }
   if (!op.responses[res.status]) return [...out, `status ${res.status} is not in the document for ${op.operationId}`];
   const p = `#/paths/${t.replaceAll('~', '~0').replaceAll('/', '~1').replaceAll('{', '%7B').replaceAll('}', '%7D')}/${req.method.toLowerCase()}`;
-  check(`${p}/responses/${res.status}/content/application~1json/schema`, res.json, `${op.operationId} answer`, out);
+  const at = op.responses[res.status].$ref ?? `${p}/responses/${res.status}`;
+  check(`${at}/content/application~1json/schema`, res.json, `${op.operationId} answer`, out);
   if (res.status === 202 && CREATE_SCHEMA[req.type]) check(`#/components/schemas/${CREATE_SCHEMA[req.type]}`, res.json, 'create answer', out);
   for (const m of res.json.authentication_methods ?? []) methodRules(m, out);
   if (typeof res.json.type === 'string' && res.json.usage) methodRules(res.json, out);
