@@ -332,6 +332,172 @@ MA_MUST_USE int ma_account_delete(struct ma_db *db, struct ma_span user_id, stru
  * and marks them. Returns count ≥ 0. */
 int ma_account_lapse(struct ma_db *db, int64_t now, int64_t idle_before, int limit);
 
+/* --- the token service --- */
+
+/* What was proven about a user at sign-in, and when. Times in ms; 0: never. */
+#define MA_AMR_PWD 1u     /* password */
+#define MA_AMR_PASSKEY 2u /* passkey */
+#define MA_AMR_UV 4u      /* with user verification: what "phr" stands for */
+#define MA_AMR_OTP 8u     /* TOTP */
+#define MA_AMR_SMS 16u    /* a code by message or call */
+#define MA_AMR_EMAIL 32u  /* a code by e-mail */
+#define MA_AMR_HWK 64u    /* security key */
+#define MA_AMR_RECOVERY 128u
+#define MA_AMR_PUSH 256u
+#define MA_AMR_MFA 512u /* a second factor was shown: mfa_at says when */
+struct ma_authn {
+    int64_t auth_at, mfa_at;
+    uint32_t amr;
+};
+
+/* Users by what they sign in with: those that have a database connection (this one when connection.p), at most cap;
+ * *ret_n tells how many there are up to cap. E-mail is compared without regard to ASCII case. */
+MA_MUST_USE int ma_user_by_email(struct ma_db *db, struct ma_arena *a, struct ma_span email, struct ma_span connection,
+                                 struct ma_user *ret, size_t cap, size_t *ret_n);
+MA_MUST_USE int ma_user_by_phone(struct ma_db *db, struct ma_arena *a, struct ma_span phone, struct ma_span connection,
+                                 struct ma_user *ret, size_t cap, size_t *ret_n);
+
+/* Browser sessions (sessions.c). */
+struct ma_session {
+    struct ma_span id;         /* "ses_…": the sid of tokens */
+    struct ma_span cookie_mac; /* 32 bytes */
+    struct ma_span user_id;
+    struct ma_span org_id, ip, user_agent; /* p == NULL: none */
+    struct ma_authn authn;
+    int64_t created_at, used_at, idle_at, expires_at; /* idle_at: when it ends unless it is used */
+};
+/* idle_at is stored no later than expires_at, here and by update. MA_E_EXISTS. */
+MA_MUST_USE int ma_session_insert(struct ma_db *db, const struct ma_session *s);
+/* By the cookie; lapsed ones are not found. */
+MA_MUST_USE int ma_session_by_cookie(struct ma_db *db, struct ma_arena *a, struct ma_span cookie_mac, int64_t now,
+                                     struct ma_session *ret);
+MA_MUST_USE int ma_session_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_span id,
+                               int64_t now, struct ma_session *ret);
+/* authn, org_id, used_at and idle_at. MA_E_NOTFOUND, also when it had lapsed at used_at. */
+MA_MUST_USE int ma_session_update(struct ma_db *db, const struct ma_session *s);
+MA_MUST_USE int ma_session_delete(struct ma_db *db, struct ma_span user_id, struct ma_span id); /* MA_E_NOTFOUND */
+int ma_sessions_expire(struct ma_db *db, int64_t now, int limit);                               /* count ≥ 0 */
+
+/* Authentications under way (flows.c). By token: the MAC of a random capability names the row, not a user. */
+struct ma_flow {
+    struct ma_span token_mac; /* 32 bytes */
+    struct ma_span kind;      /* "login", "mfa", "passkey" */
+    struct ma_span user_id;   /* p == NULL: not known yet */
+    struct ma_span client_id;
+    struct ma_span data; /* JSON text */
+    int64_t attempts, version;
+    int64_t created_at, expires_at, consumed_at;
+};
+MA_MUST_USE int ma_flow_insert(struct ma_db *db, const struct ma_flow *f); /* version 1 */
+/* Lapsed and consumed rows are returned too (the caller decides). */
+MA_MUST_USE int ma_flow_get(struct ma_db *db, struct ma_arena *a, struct ma_span token_mac, struct ma_flow *ret);
+/* user_id, data, attempts, expires_at where version is f->version; version + 1. MA_E_CONFLICT, also once consumed. */
+MA_MUST_USE int ma_flow_update(struct ma_db *db, const struct ma_flow *f);
+/* MA_E_CONFLICT when it was consumed or has lapsed. */
+MA_MUST_USE int ma_flow_consume(struct ma_db *db, struct ma_span token_mac, int64_t now);
+int ma_flows_expire(struct ma_db *db, int64_t before, int limit);
+
+/* Codes and assertions asked of users (challenges.c). */
+struct ma_challenge {
+    struct ma_span id_mac;   /* 32 bytes: of the oob_code, or of another name the client knows it by */
+    struct ma_span flow_mac; /* token_mac of the flow it belongs to */
+    struct ma_span user_id, method_id;
+    enum ma_factor type;
+    struct ma_span code_mac; /* 32 bytes; p == NULL: no code */
+    struct ma_span data;     /* p == NULL: none */
+    int64_t attempts, created_at, expires_at, consumed_at;
+};
+MA_MUST_USE int ma_challenge_insert(struct ma_db *db, const struct ma_challenge *c);
+MA_MUST_USE int ma_challenge_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_span id_mac,
+                                 struct ma_challenge *ret);
+/* MA_E_CONFLICT when it was consumed or has lapsed. */
+MA_MUST_USE int ma_challenge_consume(struct ma_db *db, struct ma_span user_id, struct ma_span id_mac, int64_t now);
+/* attempts + 1; at kill_at it is consumed. MA_E_CONFLICT as above. */
+MA_MUST_USE int ma_challenge_fail(struct ma_db *db, struct ma_span user_id, struct ma_span id_mac, int kill_at,
+                                  int64_t now, int64_t *ret_attempts);
+int ma_challenges_expire(struct ma_db *db, int64_t before, int limit);
+
+/* Authorization codes (codes.c). */
+struct ma_code {
+    struct ma_span code_mac; /* 32 bytes */
+    struct ma_span user_id, client_id;
+    struct ma_span session_id; /* p == NULL: none */
+    struct ma_span redirect_uri;
+    struct ma_span data;      /* JSON text */
+    struct ma_span family_id; /* what it was redeemed for; p == NULL: nothing yet, or no refresh token */
+    int64_t created_at, expires_at, used_at;
+};
+MA_MUST_USE int ma_code_insert(struct ma_db *db, const struct ma_code *c);
+/* Used and lapsed ones too. */
+MA_MUST_USE int ma_code_get(struct ma_db *db, struct ma_arena *a, struct ma_span code_mac, struct ma_code *ret);
+/* used_at 0 → now, with the family it brings (p == NULL: none). MA_E_CONFLICT when used or lapsed. */
+MA_MUST_USE int ma_code_use(struct ma_db *db, struct ma_span code_mac, struct ma_span family_id, int64_t now);
+int ma_codes_expire(struct ma_db *db, int64_t before, int limit);
+
+/* Refresh tokens (families.c). */
+#define MA_FAMILIES_MAX 200 /* live ones of one user and client; the oldest give way */
+struct ma_family {
+    struct ma_span id; /* 22 characters */
+    struct ma_span user_id, client_id;
+    struct ma_span session_id;       /* p == NULL: none */
+    struct ma_span audience;         /* "" : none but userinfo */
+    struct ma_span scope;            /* granted, blank-separated, OIDC scopes included */
+    struct ma_span org_id, jkt, gty; /* p == NULL: none */
+    struct ma_authn authn;
+    struct ma_span salt;                                          /* 32 bytes */
+    int64_t generation;                                           /* of the newest token */
+    int64_t rotated_at;                                           /* when the one before it was exchanged; 0: never */
+    int64_t created_at, used_at, idle_at, expires_at, revoked_at; /* idle_at, expires_at 0: never */
+};
+/* Also ends the oldest of the user and client past MA_FAMILIES_MAX. */
+MA_MUST_USE int ma_family_insert(struct ma_db *db, const struct ma_family *f);
+/* By the id that the token names; revoked and lapsed ones too. */
+MA_MUST_USE int ma_family_get(struct ma_db *db, struct ma_arena *a, struct ma_span id, struct ma_family *ret);
+/* generation + 1, rotated_at = used_at = now, idle_at = f->idle_at, where generation is f->generation. MA_E_CONFLICT,
+ * also when it is revoked or lapsed at `now`. */
+MA_MUST_USE int ma_family_rotate(struct ma_db *db, const struct ma_family *f, int64_t now);
+/* used_at = now, idle_at = f->idle_at. MA_E_CONFLICT when it is revoked or lapsed at `now`. */
+MA_MUST_USE int ma_family_touch(struct ma_db *db, const struct ma_family *f, int64_t now);
+/* authn: a second factor was shown. MA_E_CONFLICT when it is revoked. */
+MA_MUST_USE int ma_family_step_up(struct ma_db *db, struct ma_span user_id, struct ma_span id,
+                                  const struct ma_authn *authn);
+/* MA_E_CONFLICT when it was revoked before (the first time stays) or is not there. */
+MA_MUST_USE int ma_family_revoke(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t now);
+/* All of a session, of a user, or of a user and client (client_id.p). Returns the count or an error. */
+int ma_families_revoke_session(struct ma_db *db, struct ma_span user_id, struct ma_span session_id, int64_t now);
+int ma_families_revoke_user(struct ma_db *db, struct ma_span user_id, struct ma_span client_id, int64_t now);
+/* Deletes those that lapsed, or were revoked, before `before`. */
+int ma_families_expire(struct ma_db *db, int64_t before, int limit);
+
+/* Consents (consents.c). */
+struct ma_consent {
+    struct ma_span id; /* "cns_…" */
+    struct ma_span user_id, client_id, audience, scope;
+    int64_t created_at, expires_at; /* expires_at 0: never */
+};
+/* Newest first. MA_E_RANGE past cap. */
+MA_MUST_USE int ma_consent_list(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_consent *ret,
+                                size_t cap, size_t *ret_n);
+MA_MUST_USE int ma_consent_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_span id,
+                               struct ma_consent *ret);
+MA_MUST_USE int ma_consent_find(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_span client_id,
+                                struct ma_span audience, struct ma_consent *ret);
+/* Inserts, or replaces scope and expires_at of the one for this client and audience. */
+MA_MUST_USE int ma_consent_put(struct ma_db *db, const struct ma_consent *c);
+MA_MUST_USE int ma_consent_delete(struct ma_db *db, struct ma_span user_id, struct ma_span id); /* MA_E_NOTFOUND */
+
+/* The credential and its owner, by the id an authenticator names. MA_E_NOTFOUND. */
+MA_MUST_USE int ma_credential_find(struct ma_db *db, struct ma_arena *a, struct ma_span credential_id,
+                                   struct ma_credential *ret, struct ma_span *ret_user_id);
+/* After an assertion: counter and backup state, where the counter still is old_count. MA_E_CONFLICT. */
+MA_MUST_USE int ma_credential_used(struct ma_db *db, struct ma_span user_id, struct ma_span method_id,
+                                   int64_t old_count, int64_t new_count, bool bs);
+/* last_auth_at of a confirmed method. MA_E_CONFLICT. */
+MA_MUST_USE int ma_method_used(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t now);
+/* The user by WebAuthn handle. MA_E_NOTFOUND. */
+MA_MUST_USE int ma_user_by_handle(struct ma_db *db, struct ma_arena *a, struct ma_span handle,
+                                  struct ma_span *ret_user_id);
+
 /* Every query of every repository, for the test that prepares and explains them all. Static. */
 const struct ma_sql *const *ma_store_queries(size_t *ret_n);
 

@@ -73,20 +73,7 @@ int ma_account_list(struct ma_db *db, struct ma_arena *a, struct ma_span user_id
     if (r != MA_OK)
         return r;
     ma_bind_int(st, 2, ma_store_limit(cap) + 1); /* one more, to notice that there are more */
-    r = ma_store_rows(st, a, cap, ret_n, read_account, ret);
-    if (r != MA_OK || *ret_n < cap) /* a statement that came to its end would start anew */
-        return r;
-    r = ma_stmt_step(st);
-    return r == MA_OK ? MA_E_RANGE : ma_store_end(r);
-}
-
-static int account_stmt(struct ma_db *db, const struct ma_sql *q, struct ma_span user_id, struct ma_span id,
-                        struct ma_stmt **ret)
-{
-    int r = ma_store_stmt(db, q, user_id, ret);
-    if (r == MA_OK)
-        ma_bind_text(*ret, 2, id);
-    return r;
+    return ma_store_all_rows(st, a, cap, ret_n, read_account, ret);
 }
 
 /* One account by two texts. */
@@ -94,7 +81,7 @@ static int one(struct ma_db *db, const struct ma_sql *q, struct ma_arena *a, str
                struct ma_span second, struct ma_account *ret)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = account_stmt(db, q, first, second, &st);
+    int r = ma_store_stmt_id(db, q, first, second, &st);
     if (r == MA_OK)
         r = ma_stmt_step(st);
     return r == MA_OK ? read_account(st, a, 0, ret) : r;
@@ -127,7 +114,7 @@ int ma_account_count(struct ma_db *db, struct ma_span user_id, int64_t *ret)
 int ma_account_insert(struct ma_db *db, const struct ma_account *acc)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = account_stmt(db, &ma_q_ACCOUNT_INSERT, acc->user_id, acc->id, &st);
+    int r = ma_store_stmt_id(db, &ma_q_ACCOUNT_INSERT, acc->user_id, acc->id, &st);
     if (r != MA_OK)
         return r;
     ma_bind_text(st, 3, acc->connection);
@@ -150,7 +137,7 @@ int ma_account_insert(struct ma_db *db, const struct ma_account *acc)
 int ma_account_reconnect(struct ma_db *db, const struct ma_account *acc)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = account_stmt(db, &ma_q_ACCOUNT_RECONNECT, acc->user_id, acc->id, &st);
+    int r = ma_store_stmt_id(db, &ma_q_ACCOUNT_RECONNECT, acc->user_id, acc->id, &st);
     if (r != MA_OK)
         return r;
     ma_bind_text(st, 3, acc->client_id);
@@ -169,7 +156,7 @@ int ma_account_reconnect(struct ma_db *db, const struct ma_account *acc)
 int ma_account_refreshed(struct ma_db *db, const struct ma_account *acc)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = account_stmt(db, &ma_q_ACCOUNT_REFRESHED, acc->user_id, acc->id, &st);
+    int r = ma_store_stmt_id(db, &ma_q_ACCOUNT_REFRESHED, acc->user_id, acc->id, &st);
     if (r != MA_OK)
         return r;
     ma_bind_int(st, 3, acc->version);
@@ -186,7 +173,7 @@ int ma_account_refreshed(struct ma_db *db, const struct ma_account *acc)
 int ma_account_fail(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t version, int64_t now)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = account_stmt(db, &ma_q_ACCOUNT_FAIL, user_id, id, &st);
+    int r = ma_store_stmt_id(db, &ma_q_ACCOUNT_FAIL, user_id, id, &st);
     if (r != MA_OK)
         return r;
     ma_bind_int(st, 3, version);
@@ -197,7 +184,7 @@ int ma_account_fail(struct ma_db *db, struct ma_span user_id, struct ma_span id,
 int ma_account_used(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t now)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = account_stmt(db, &ma_q_ACCOUNT_USED, user_id, id, &st);
+    int r = ma_store_stmt_id(db, &ma_q_ACCOUNT_USED, user_id, id, &st);
     if (r != MA_OK)
         return r;
     ma_bind_int(st, 3, now);
@@ -207,7 +194,7 @@ int ma_account_used(struct ma_db *db, struct ma_span user_id, struct ma_span id,
 int ma_account_delete(struct ma_db *db, struct ma_span user_id, struct ma_span id)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = account_stmt(db, &ma_q_ACCOUNT_DELETE, user_id, id, &st);
+    int r = ma_store_stmt_id(db, &ma_q_ACCOUNT_DELETE, user_id, id, &st);
     return r == MA_OK ? ma_store_change(db, st, MA_E_NOTFOUND) : r;
 }
 

@@ -92,16 +92,13 @@ static int read_connect(struct ma_stmt *st, struct ma_arena *a, struct ma_connec
     return err;
 }
 
-/* An absent MAC finds nothing: NULL equals no value. */
 static int by_mac(struct ma_db *db, const struct ma_sql *q, struct ma_arena *a, struct ma_span mac,
                   struct ma_connect *ret)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = ma_db_stmt(db, q, &st);
-    if (r != MA_OK)
-        return r;
-    ma_bind_blob(st, 1, mac);
-    r = ma_stmt_step(st);
+    int r = ma_store_stmt_bytes(db, q, mac, &st);
+    if (r == MA_OK)
+        r = ma_stmt_step(st);
     return r == MA_OK ? read_connect(st, a, ret) : r;
 }
 
@@ -115,20 +112,11 @@ int ma_connect_by_state(struct ma_db *db, struct ma_arena *a, struct ma_span sta
     return by_mac(db, &ma_q_CONNECT_BY_STATE, a, state_mac, ret);
 }
 
-static int session_stmt(struct ma_db *db, const struct ma_sql *q, struct ma_span user_id, struct ma_span session_mac,
-                        struct ma_stmt **ret)
-{
-    int r = ma_store_stmt(db, q, user_id, ret);
-    if (r == MA_OK)
-        ma_bind_blob(*ret, 2, session_mac);
-    return r;
-}
-
 int ma_connect_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_span session_mac,
                    struct ma_connect *ret)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = session_stmt(db, &ma_q_CONNECT_GET, user_id, session_mac, &st);
+    int r = ma_store_stmt_mac(db, &ma_q_CONNECT_GET, user_id, session_mac, &st);
     if (r == MA_OK)
         r = ma_stmt_step(st);
     return r == MA_OK ? read_connect(st, a, ret) : r;
@@ -137,7 +125,7 @@ int ma_connect_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id,
 int ma_connect_start(struct ma_db *db, const struct ma_connect *c, int64_t now)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = session_stmt(db, &ma_q_CONNECT_START, c->user_id, c->session_mac, &st);
+    int r = ma_store_stmt_mac(db, &ma_q_CONNECT_START, c->user_id, c->session_mac, &st);
     if (r != MA_OK)
         return r;
     ma_bind_int(st, 3, now);
@@ -152,7 +140,7 @@ static int step(struct ma_db *db, const struct ma_sql *q, struct ma_span user_id
                 int64_t now)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = session_stmt(db, q, user_id, session_mac, &st);
+    int r = ma_store_stmt_mac(db, q, user_id, session_mac, &st);
     if (r != MA_OK)
         return r;
     ma_bind_int(st, 3, now);
@@ -167,7 +155,7 @@ int ma_connect_return(struct ma_db *db, struct ma_span user_id, struct ma_span s
 int ma_connect_authorize(struct ma_db *db, const struct ma_connect *c, int64_t now)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = session_stmt(db, &ma_q_CONNECT_AUTHORIZE, c->user_id, c->session_mac, &st);
+    int r = ma_store_stmt_mac(db, &ma_q_CONNECT_AUTHORIZE, c->user_id, c->session_mac, &st);
     if (r != MA_OK)
         return r;
     ma_bind_int(st, 3, now);
@@ -185,7 +173,7 @@ int ma_connect_complete(struct ma_db *db, struct ma_span user_id, struct ma_span
 int ma_connect_abandon(struct ma_db *db, struct ma_span user_id, struct ma_span session_mac)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = session_stmt(db, &ma_q_CONNECT_ABANDON, user_id, session_mac, &st);
+    int r = ma_store_stmt_mac(db, &ma_q_CONNECT_ABANDON, user_id, session_mac, &st);
     return r == MA_OK ? ma_store_change(db, st, MA_E_NOTFOUND) : r;
 }
 
@@ -203,14 +191,5 @@ int ma_connect_trim(struct ma_db *db, struct ma_span user_id, int keep)
 
 int ma_connect_expire(struct ma_db *db, int64_t before, int limit)
 {
-    if (limit <= 0)
-        return MA_E_INVAL;
-    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = ma_db_stmt(db, &ma_q_CONNECT_EXPIRE, &st);
-    if (r != MA_OK)
-        return r;
-    ma_bind_int(st, 1, before);
-    ma_bind_int(st, 2, limit);
-    r = ma_stmt_run(st);
-    return r == MA_OK ? (int)ma_db_changes(db) : r;
+    return ma_store_sweep(db, &ma_q_CONNECT_EXPIRE, before, limit);
 }

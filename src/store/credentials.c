@@ -10,8 +10,12 @@
     "rp_id, user_handle"
 
 MA_QUERY(HANDLE_GET, "SELECT handle FROM user_handles WHERE user_id = $1");
+MA_QUERY(HANDLE_OWNER, "SELECT user_id FROM user_handles WHERE handle = $1");
 MA_QUERY(HANDLE_INSERT, "INSERT INTO user_handles (user_id, handle, created_at) VALUES ($1, $2, $3)");
 MA_QUERY(CREDENTIAL_LIST, "SELECT " CREDENTIAL_COLUMNS " FROM credentials WHERE user_id = $1 LIMIT $2");
+MA_QUERY(CREDENTIAL_FIND, "SELECT " CREDENTIAL_COLUMNS ", user_id FROM credentials WHERE credential_id = $1");
+MA_QUERY(CREDENTIAL_USED, "UPDATE credentials SET sign_count = $4, bs = $5 WHERE user_id = $1 AND method_id = $2 "
+                          "AND sign_count = $3");
 MA_QUERY(CREDENTIAL_INSERT, "INSERT INTO credentials (user_id, " CREDENTIAL_COLUMNS
                             ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)");
 
@@ -23,6 +27,17 @@ int ma_user_handle_get(struct ma_db *db, struct ma_arena *a, struct ma_span user
         r = ma_stmt_step(st);
     if (r == MA_OK)
         *ret = ma_store_col(st, 0, a, &r);
+    return r;
+}
+
+int ma_user_by_handle(struct ma_db *db, struct ma_arena *a, struct ma_span handle, struct ma_span *ret_user_id)
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt_bytes(db, &ma_q_HANDLE_OWNER, handle, &st);
+    if (r == MA_OK)
+        r = ma_stmt_step(st);
+    if (r == MA_OK)
+        *ret_user_id = ma_store_col(st, 0, a, &r);
     return r;
 }
 
@@ -95,4 +110,31 @@ int ma_credential_list(struct ma_db *db, struct ma_arena *a, struct ma_span user
         return r;
     ma_bind_int(st, 2, ma_store_limit(cap));
     return ma_store_rows(st, a, cap, ret_n, read_credential, ret);
+}
+
+int ma_credential_find(struct ma_db *db, struct ma_arena *a, struct ma_span credential_id, struct ma_credential *ret,
+                       struct ma_span *ret_user_id)
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt_bytes(db, &ma_q_CREDENTIAL_FIND, credential_id, &st);
+    if (r == MA_OK)
+        r = ma_stmt_step(st);
+    if (r == MA_OK)
+        r = read_credential(st, a, 0, ret);
+    if (r == MA_OK)
+        *ret_user_id = ma_store_col(st, 14, a, &r);
+    return r;
+}
+
+int ma_credential_used(struct ma_db *db, struct ma_span user_id, struct ma_span method_id, int64_t old_count,
+                       int64_t new_count, bool bs)
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt_id(db, &ma_q_CREDENTIAL_USED, user_id, method_id, &st);
+    if (r != MA_OK)
+        return r;
+    ma_bind_int(st, 3, old_count);
+    ma_bind_int(st, 4, new_count);
+    ma_bind_int(st, 5, bs);
+    return ma_store_change(db, st, MA_E_CONFLICT);
 }

@@ -63,20 +63,11 @@ static int read_enrolment(struct ma_stmt *st, struct ma_arena *a, struct ma_enro
     return err;
 }
 
-static int session_stmt(struct ma_db *db, const struct ma_sql *q, struct ma_span user_id, struct ma_span session_mac,
-                        struct ma_stmt **ret)
-{
-    int r = ma_store_stmt(db, q, user_id, ret);
-    if (r == MA_OK)
-        ma_bind_blob(*ret, 2, session_mac);
-    return r;
-}
-
 int ma_enrolment_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_span session_mac,
                      struct ma_enrolment *ret)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = session_stmt(db, &ma_q_ENROLMENT_GET, user_id, session_mac, &st);
+    int r = ma_store_stmt_mac(db, &ma_q_ENROLMENT_GET, user_id, session_mac, &st);
     if (r == MA_OK)
         r = ma_stmt_step(st);
     return r == MA_OK ? read_enrolment(st, a, ret) : r;
@@ -85,7 +76,7 @@ int ma_enrolment_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_i
 int ma_enrolment_consume(struct ma_db *db, struct ma_span user_id, struct ma_span session_mac, int64_t now)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = session_stmt(db, &ma_q_ENROLMENT_CONSUME, user_id, session_mac, &st);
+    int r = ma_store_stmt_mac(db, &ma_q_ENROLMENT_CONSUME, user_id, session_mac, &st);
     if (r != MA_OK)
         return r;
     ma_bind_int(st, 3, now);
@@ -96,7 +87,7 @@ static int count_failure(struct ma_db *db, struct ma_span user_id, struct ma_spa
                          int *ret_attempts)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = session_stmt(db, &ma_q_ENROLMENT_FAIL, user_id, session_mac, &st);
+    int r = ma_store_stmt_mac(db, &ma_q_ENROLMENT_FAIL, user_id, session_mac, &st);
     if (r != MA_OK)
         return r;
     ma_bind_int(st, 3, now);
@@ -118,7 +109,7 @@ int ma_enrolment_fail(struct ma_db *db, struct ma_span user_id, struct ma_span s
     if (r != MA_OK || *ret_attempts < kill_at)
         return r;
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    r = session_stmt(db, &ma_q_ENROLMENT_DROP_PENDING, user_id, session_mac, &st);
+    r = ma_store_stmt_mac(db, &ma_q_ENROLMENT_DROP_PENDING, user_id, session_mac, &st);
     return r == MA_OK ? ma_stmt_run(st) : r;
 }
 
@@ -134,12 +125,5 @@ int ma_enrolment_delete_method(struct ma_db *db, struct ma_span user_id, struct 
 
 int ma_enrolment_expire(struct ma_db *db, int64_t before, int limit)
 {
-    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = ma_db_stmt(db, &ma_q_ENROLMENT_EXPIRE, &st);
-    if (r != MA_OK)
-        return r;
-    ma_bind_int(st, 1, before);
-    ma_bind_int(st, 2, limit);
-    r = ma_stmt_run(st);
-    return r == MA_OK ? (int)ma_db_changes(db) : r;
+    return ma_store_sweep(db, &ma_q_ENROLMENT_EXPIRE, before, limit);
 }

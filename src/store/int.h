@@ -86,7 +86,50 @@
     X(ACCOUNT_USED)                                                                                                    \
     X(ACCOUNT_DELETE)                                                                                                  \
     X(ACCOUNT_LAPSE)                                                                                                   \
-    X(ACCOUNT_LAPSE_IDLE)
+    X(ACCOUNT_LAPSE_IDLE)                                                                                              \
+    X(USER_BY_EMAIL)                                                                                                   \
+    X(USER_BY_PHONE)                                                                                                   \
+    X(HANDLE_OWNER)                                                                                                    \
+    X(CREDENTIAL_FIND)                                                                                                 \
+    X(CREDENTIAL_USED)                                                                                                 \
+    X(METHOD_USED)                                                                                                     \
+    X(SESSION_INSERT)                                                                                                  \
+    X(SESSION_BY_COOKIE)                                                                                               \
+    X(SESSION_GET)                                                                                                     \
+    X(SESSION_UPDATE)                                                                                                  \
+    X(SESSION_DELETE)                                                                                                  \
+    X(SESSION_EXPIRE)                                                                                                  \
+    X(FLOW_INSERT)                                                                                                     \
+    X(FLOW_GET)                                                                                                        \
+    X(FLOW_UPDATE)                                                                                                     \
+    X(FLOW_CONSUME)                                                                                                    \
+    X(FLOW_EXPIRE)                                                                                                     \
+    X(CHALLENGE_INSERT)                                                                                                \
+    X(CHALLENGE_GET)                                                                                                   \
+    X(CHALLENGE_CONSUME)                                                                                               \
+    X(CHALLENGE_FAIL)                                                                                                  \
+    X(CHALLENGE_EXPIRE)                                                                                                \
+    X(CODE_INSERT)                                                                                                     \
+    X(CODE_GET)                                                                                                        \
+    X(CODE_USE)                                                                                                        \
+    X(CODE_EXPIRE)                                                                                                     \
+    X(FAMILY_INSERT)                                                                                                   \
+    X(FAMILY_TRIM)                                                                                                     \
+    X(FAMILY_GET)                                                                                                      \
+    X(FAMILY_ROTATE)                                                                                                   \
+    X(FAMILY_TOUCH)                                                                                                    \
+    X(FAMILY_STEP_UP)                                                                                                  \
+    X(FAMILY_REVOKE)                                                                                                   \
+    X(FAMILY_REVOKE_SESSION)                                                                                           \
+    X(FAMILY_REVOKE_USER)                                                                                              \
+    X(FAMILY_EXPIRE)                                                                                                   \
+    X(FAMILY_EXPIRE_IDLE)                                                                                              \
+    X(FAMILY_EXPIRE_REVOKED)                                                                                           \
+    X(CONSENT_LIST)                                                                                                    \
+    X(CONSENT_GET)                                                                                                     \
+    X(CONSENT_FIND)                                                                                                    \
+    X(CONSENT_PUT)                                                                                                     \
+    X(CONSENT_DELETE)
 
 #define MA_QUERY_ID(name) MA_Q_##name,
 enum ma_sql_ids { MA_QUERIES(MA_QUERY_ID) MA_Q__COUNT };
@@ -101,6 +144,15 @@ MA_QUERIES(MA_QUERY_OBJECT)
 
 /* The statement with $1 bound as text: the user id in nearly every query. */
 MA_MUST_USE int ma_store_stmt(struct ma_db *db, const struct ma_sql *q, struct ma_span first, struct ma_stmt **ret);
+/* With an id as $2 besides, a text or a MAC. */
+MA_MUST_USE int ma_store_stmt_id(struct ma_db *db, const struct ma_sql *q, struct ma_span user_id, struct ma_span id,
+                                 struct ma_stmt **ret);
+MA_MUST_USE int ma_store_stmt_mac(struct ma_db *db, const struct ma_sql *q, struct ma_span user_id, struct ma_span mac,
+                                  struct ma_stmt **ret);
+/* The statement with $1 bound as bytes that name the row, whoever owns it. Absent ones find nothing: NULL equals no
+ * value. */
+MA_MUST_USE int ma_store_stmt_bytes(struct ma_db *db, const struct ma_sql *q, struct ma_span bytes,
+                                    struct ma_stmt **ret);
 /* Runs a change; `none` when it changed no row. */
 MA_MUST_USE int ma_store_change(struct ma_db *db, struct ma_stmt *st, int none);
 /* An arena copy of a column; p == NULL for SQL NULL. *err becomes MA_E_NOMEM when the arena is full. */
@@ -108,6 +160,14 @@ struct ma_span ma_store_col(struct ma_stmt *st, int i, struct ma_arena *a, int *
 /* Reads rows until there are no more or cap is reached; read copies the row to ret[i]. */
 MA_MUST_USE int ma_store_rows(struct ma_stmt *st, struct ma_arena *a, size_t cap, size_t *ret_n,
                               int (*read)(struct ma_stmt *, struct ma_arena *, size_t i, void *ret), void *ret);
+/* The same, but MA_E_RANGE when there are more than cap; the statement's LIMIT is past cap. */
+MA_MUST_USE int ma_store_all_rows(struct ma_stmt *st, struct ma_arena *a, size_t cap, size_t *ret_n,
+                                  int (*read)(struct ma_stmt *, struct ma_arena *, size_t i, void *ret), void *ret);
+/* Deletes what lapsed before $1, at most $2 rows. Returns the count or an error. */
+int ma_store_sweep(struct ma_db *db, const struct ma_sql *q, int64_t before, int limit);
+/* auth_at, mfa_at and amr: three parameters or columns in a row, the first of them i. */
+void ma_store_bind_authn(struct ma_stmt *st, int i, const struct ma_authn *authn);
+struct ma_authn ma_store_col_authn(struct ma_stmt *st, int i);
 /* For a column that is never NULL: what is empty may have no pointer. */
 static inline struct ma_span ma_store_some(struct ma_span s)
 {

@@ -28,6 +28,7 @@ MA_QUERY(METHOD_DELETE_OTHERS, "DELETE FROM methods WHERE user_id = $1 AND type 
 MA_QUERY(METHOD_DELETE_ALL, "DELETE FROM methods WHERE user_id = $1");
 MA_QUERY(METHOD_EXPIRE, "DELETE FROM methods WHERE (user_id, id) IN (SELECT user_id, id FROM methods "
                         "WHERE confirmed = 0 AND expires_at < $1 ORDER BY expires_at LIMIT $2)");
+MA_QUERY(METHOD_USED, "UPDATE methods SET last_auth_at = $3 WHERE user_id = $1 AND id = $2 AND confirmed = 1");
 
 static const struct {
     const char *name;
@@ -138,10 +139,9 @@ int ma_method_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, 
                   struct ma_method *ret)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = ma_store_stmt(db, &ma_q_METHOD_GET, user_id, &st);
+    int r = ma_store_stmt_id(db, &ma_q_METHOD_GET, user_id, id, &st);
     if (r != MA_OK)
         return r;
-    ma_bind_text(st, 2, id);
     ma_bind_int(st, 3, now);
     r = ma_stmt_step(st);
     return r == MA_OK ? read_method(st, a, ret) : r;
@@ -174,10 +174,9 @@ static int set_step(struct ma_db *db, const struct ma_sql *q, struct ma_span use
                     int64_t now)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = ma_store_stmt(db, q, user_id, &st);
+    int r = ma_store_stmt_id(db, q, user_id, id, &st);
     if (r != MA_OK)
         return r;
-    ma_bind_text(st, 2, id);
     ma_bind_int(st, 3, step);
     ma_bind_int(st, 4, now);
     return ma_store_change(db, st, MA_E_CONFLICT);
@@ -196,22 +195,30 @@ int ma_method_totp_advance(struct ma_db *db, struct ma_span user_id, struct ma_s
 int ma_method_update(struct ma_db *db, struct ma_span user_id, struct ma_span id, struct ma_span name, int voice)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = ma_store_stmt(db, &ma_q_METHOD_UPDATE, user_id, &st);
+    int r = ma_store_stmt_id(db, &ma_q_METHOD_UPDATE, user_id, id, &st);
     if (r != MA_OK)
         return r;
-    ma_bind_text(st, 2, id);
     ma_bind_text(st, 3, name);
     ma_bind_int(st, 4, voice);
+    return ma_store_change(db, st, MA_E_CONFLICT);
+}
+
+int ma_method_used(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t now)
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt_id(db, &ma_q_METHOD_USED, user_id, id, &st);
+    if (r != MA_OK)
+        return r;
+    ma_bind_int(st, 3, now);
     return ma_store_change(db, st, MA_E_CONFLICT);
 }
 
 int ma_method_delete(struct ma_db *db, struct ma_span user_id, struct ma_span id)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = ma_store_stmt(db, &ma_q_METHOD_DELETE, user_id, &st);
+    int r = ma_store_stmt_id(db, &ma_q_METHOD_DELETE, user_id, id, &st);
     if (r != MA_OK)
         return r;
-    ma_bind_text(st, 2, id);
     return ma_store_change(db, st, MA_E_NOTFOUND);
 }
 
@@ -236,23 +243,11 @@ int ma_method_delete_all(struct ma_db *db, struct ma_span user_id)
     return r == MA_OK ? ma_stmt_run(st) : r;
 }
 
-static int expire_methods(struct ma_db *db, int64_t before, int limit)
-{
-    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = ma_db_stmt(db, &ma_q_METHOD_EXPIRE, &st);
-    if (r != MA_OK)
-        return r;
-    ma_bind_int(st, 1, before);
-    ma_bind_int(st, 2, limit);
-    r = ma_stmt_run(st);
-    return r == MA_OK ? (int)ma_db_changes(db) : r;
-}
-
 int ma_expire_pending(struct ma_db *db, int64_t before, int limit)
 {
     if (limit <= 0 || limit > INT32_MAX / 2)
         return MA_E_INVAL;
-    int methods = expire_methods(db, before, limit);
+    int methods = ma_store_sweep(db, &ma_q_METHOD_EXPIRE, before, limit);
     if (methods < 0)
         return methods;
     int sessions = ma_enrolment_expire(db, before, limit);

@@ -23,6 +23,32 @@ int ma_store_stmt(struct ma_db *db, const struct ma_sql *q, struct ma_span first
     return r;
 }
 
+int ma_store_stmt_id(struct ma_db *db, const struct ma_sql *q, struct ma_span user_id, struct ma_span id,
+                     struct ma_stmt **ret)
+{
+    int r = ma_store_stmt(db, q, user_id, ret);
+    if (r == MA_OK)
+        ma_bind_text(*ret, 2, id);
+    return r;
+}
+
+int ma_store_stmt_mac(struct ma_db *db, const struct ma_sql *q, struct ma_span user_id, struct ma_span mac,
+                      struct ma_stmt **ret)
+{
+    int r = ma_store_stmt(db, q, user_id, ret);
+    if (r == MA_OK)
+        ma_bind_blob(*ret, 2, mac);
+    return r;
+}
+
+int ma_store_stmt_bytes(struct ma_db *db, const struct ma_sql *q, struct ma_span bytes, struct ma_stmt **ret)
+{
+    int r = ma_db_stmt(db, q, ret);
+    if (r == MA_OK)
+        ma_bind_blob(*ret, 1, bytes);
+    return r;
+}
+
 int ma_store_change(struct ma_db *db, struct ma_stmt *st, int none)
 {
     int r = ma_stmt_run(st);
@@ -55,6 +81,43 @@ int ma_store_rows(struct ma_stmt *st, struct ma_arena *a, size_t cap, size_t *re
         ++*ret_n;
     }
     return MA_OK;
+}
+
+int ma_store_all_rows(struct ma_stmt *st, struct ma_arena *a, size_t cap, size_t *ret_n,
+                      int (*read)(struct ma_stmt *, struct ma_arena *, size_t i, void *ret), void *ret)
+{
+    int r = ma_store_rows(st, a, cap, ret_n, read, ret);
+    if (r != MA_OK || *ret_n < cap) /* a statement that came to its end would start anew */
+        return r;
+    r = ma_stmt_step(st);
+    return r == MA_OK ? MA_E_RANGE : ma_store_end(r);
+}
+
+int ma_store_sweep(struct ma_db *db, const struct ma_sql *q, int64_t before, int limit)
+{
+    if (limit <= 0)
+        return MA_E_INVAL;
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_db_stmt(db, q, &st);
+    if (r != MA_OK)
+        return r;
+    ma_bind_int(st, 1, before);
+    ma_bind_int(st, 2, limit);
+    r = ma_stmt_run(st);
+    return r == MA_OK ? (int)ma_db_changes(db) : r;
+}
+
+void ma_store_bind_authn(struct ma_stmt *st, int i, const struct ma_authn *authn)
+{
+    ma_bind_int(st, i, authn->auth_at);
+    ma_bind_int(st, i + 1, authn->mfa_at);
+    ma_bind_int(st, i + 2, authn->amr);
+}
+
+struct ma_authn ma_store_col_authn(struct ma_stmt *st, int i)
+{
+    return (struct ma_authn){
+        .auth_at = ma_col_int(st, i), .mfa_at = ma_col_int(st, i + 1), .amr = (uint32_t)ma_col_int(st, i + 2)};
 }
 
 int64_t ma_store_limit(size_t cap)

@@ -21,6 +21,12 @@ MA_QUERY(USER_PUT,
                           "updated_at = excluded.updated_at");
 MA_QUERY(USER_DELETE, "DELETE FROM users WHERE user_id = $1");
 MA_QUERY(USER_LIST, "SELECT " USER_COLUMNS " FROM users WHERE user_id > $1 ORDER BY user_id LIMIT $2");
+/* lower() is that of ASCII; the order is the index's, and the conditions are those of the index too. */
+#define SIGNS_IN                                                                                                       \
+    "AND connection IS NOT NULL AND (CAST($2 AS TEXT) IS NULL OR connection = $2) ORDER BY user_id LIMIT $3"
+MA_QUERY(USER_BY_EMAIL,
+         "SELECT " USER_COLUMNS " FROM users WHERE lower(email) = lower($1) AND email IS NOT NULL " SIGNS_IN);
+MA_QUERY(USER_BY_PHONE, "SELECT " USER_COLUMNS " FROM users WHERE phone_number = $1 " SIGNS_IN);
 
 static int read_user(struct ma_stmt *st, struct ma_arena *a, size_t i, void *ret)
 {
@@ -98,4 +104,28 @@ int ma_user_list(struct ma_db *db, struct ma_arena *a, struct ma_span after, int
         return r;
     ma_bind_int(st, 2, ma_store_limit(cap));
     return ma_store_rows(st, a, cap, ret_n, read_user, ret);
+}
+
+static int by_identifier(struct ma_db *db, const struct ma_sql *q, struct ma_arena *a, struct ma_span identifier,
+                         struct ma_span connection, struct ma_user *ret, size_t cap, size_t *ret_n)
+{
+    *ret_n = 0;
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt_id(db, q, identifier, connection, &st);
+    if (r != MA_OK)
+        return r;
+    ma_bind_int(st, 3, ma_store_limit(cap));
+    return ma_store_rows(st, a, cap, ret_n, read_user, ret);
+}
+
+int ma_user_by_email(struct ma_db *db, struct ma_arena *a, struct ma_span email, struct ma_span connection,
+                     struct ma_user *ret, size_t cap, size_t *ret_n)
+{
+    return by_identifier(db, &ma_q_USER_BY_EMAIL, a, email, connection, ret, cap, ret_n);
+}
+
+int ma_user_by_phone(struct ma_db *db, struct ma_arena *a, struct ma_span phone, struct ma_span connection,
+                     struct ma_user *ret, size_t cap, size_t *ret_n)
+{
+    return by_identifier(db, &ma_q_USER_BY_PHONE, a, phone, connection, ret, cap, ret_n);
 }
