@@ -18,12 +18,36 @@
 
 enum ma_user_access { MA_ACCESS_REQUIRE_GRANT, MA_ACCESS_ALLOW_ALL, MA_ACCESS_DENY_ALL };
 
+/* What a client may have for another audience than this API's, or by refresh for several (multi-resource). */
+struct ma_state_audience {
+    struct ma_span audience;
+    struct ma_span_list scope;
+};
+struct ma_state_refresh {
+    bool rotating;    /* default: for clients without authentication */
+    int64_t leeway_s; /* how long the token before the newest still works; default 0 */
+    int64_t lifetime_s,
+        idle_s; /* 0: without end; default 31,557,600 and 2,592,000, expiration_type "non-expiring": 0 */
+    bool has_policies;
+    const struct ma_state_audience *policies; /* each audience once */
+    size_t n_policies;
+};
+
 struct ma_state_client {
     struct ma_span client_id, name;
+    enum ma_client_auth auth; /* at the token endpoint; default: none for spa and native, else client_secret_post */
+    bool auth_named;          /* the document says so; otherwise basic and post are both taken */
+    struct ma_span jwks;      /* JSON text {"keys":[…]}; empty: none */
+    struct ma_state_refresh refresh;
+    const struct ma_state_audience *grants; /* its user grants, sorted by audience, those for this API included */
+    size_t n_grants;
     int app_type;                     /* index of spa, native, regular_web, non_interactive, resource_server */
     bool is_first_party;              /* default true */
     bool cross_origin_authentication; /* default true */
-    struct ma_span_list callbacks, allowed_origins, web_origins, grant_types;
+    struct ma_span_list callbacks, allowed_origins, web_origins;
+    struct ma_span_list grant_types;           /* v == NULL: the document has no list; see ma_state_client_may */
+    struct ma_span_list allowed_logout_urls;   /* where logout may return to */
+    struct ma_span resource_server_identifier; /* the API it is the client of; empty: none */
     bool require_dpop;
     struct ma_span_list origins; /* what it lends, normalised ("*." patterns kept); none when it lends none */
     struct ma_span json;         /* the whole element, for members that later parts read */
@@ -72,6 +96,19 @@ struct ma_state_connection {
     struct ma_span json;
 };
 
+struct ma_state_organization {
+    struct ma_span id, name, display_name; /* name: the id when there is none; display_name p == NULL: none */
+    const void *members;                   /* see ma_state_is_member */
+};
+/* A rule above the Default Policy: what a client needs for scopes. */
+struct ma_state_rule {
+    struct ma_span client_id;
+    struct ma_span_list scope;
+    uint32_t require;  /* bit per enum ma_factor that satisfies it; skip: 0 */
+    int64_t max_age_s; /* of the second factor; -1: any age within the session */
+    bool skip;         /* no second factor whatever other policies say */
+};
+
 struct ma_state_role {
     struct ma_span name;
     ma_scopes permissions;
@@ -88,6 +125,8 @@ struct ma_state {
         struct ma_span friendly_name;  /* default: the base_url's host */
         int mfa_policy;                /* 0 never, 1 always */
         struct ma_span rp_id, rp_name; /* empty: from the origin */
+        struct ma_span_list allowed_logout_urls;
+        int64_t session_lifetime_s, idle_session_lifetime_s; /* default 168 and 72 hours */
     } tenant;
     uint32_t factors; /* bit per enum ma_factor that the document enables */
     const struct ma_state_client *clients;
@@ -96,6 +135,10 @@ struct ma_state {
     size_t n_connections;
     const struct ma_state_role *roles;
     size_t n_roles;
+    const struct ma_state_organization *organizations; /* by id */
+    size_t n_organizations;
+    const struct ma_state_rule *rules; /* in the document's order of keys */
+    size_t n_rules;
     struct ma_span_list origins; /* every origin some first-party client lends, lower-case, for preflights */
     uint64_t epoch;              /* goes up with every load in this process */
 };
@@ -106,6 +149,15 @@ const struct ma_state_connection *ma_state_connection(const struct ma_state *s, 
 const struct ma_state_role *ma_state_role(const struct ma_state *s, struct ma_span name);
 /* Whether this client may connect accounts through the connection: enabled for it, switched on, no database. */
 bool ma_state_connectable(const struct ma_state_connection *c, struct ma_span client_id);
+/* By id, or by name (ASCII case-insensitive); NULL when unknown. */
+const struct ma_state_organization *ma_state_organization(const struct ma_state *s, struct ma_span id_or_name);
+bool ma_state_is_member(const struct ma_state_organization *o, struct ma_span user_id);
+/* The client's grant for an audience, or NULL. */
+const struct ma_state_audience *ma_state_grant(const struct ma_state_client *c, struct ma_span audience);
+/* Whether its grant_types hold the name; without a list: authorization_code and refresh_token (nothing for
+ * non_interactive and resource_server). "password" and password-realm stand for each other; the mfa grants come with
+ * password, webauthn, authorization_code and refresh_token, which they continue. */
+bool ma_state_client_may(const struct ma_state_client *c, const char *grant_type);
 /* True when the origin is one the client lends (allowed_origins, web_origins, origins of callbacks;
  * a "*." host label matches one or more labels below), false for third-party clients and
  * cross_origin_authentication false. */

@@ -171,6 +171,7 @@ static int plan_one(struct ma_apply *ap, enum ma_kind_id id, size_t index)
     struct ma_elem *e = key.p ? elem_for(ap, id, key, pointer, &rc) : NULL;
     if (!e)
         return key.p ? rc : MA_E_NOMEM;
+    e->at = index;
     struct ma_span secret = kind->secret ? kind->secret(&doc) : MA_SPAN_NULL;
     e->has_secret = secret.p != NULL;
     if (e->has_secret)
@@ -277,6 +278,8 @@ static int plan(struct ma_apply *ap)
         rc = load_existing(ap);
     for (int k = 0; rc == MA_OK && k < MA_KIND__COUNT; k++)
         rc = plan_kind(ap, (enum ma_kind_id)k);
+    if (rc == MA_OK)
+        rc = ma_organizations_check(ap);
     if (rc == MA_OK)
         rc = ma_apply_users_check(ap);
     return rc == MA_OK && ap->invalid ? MA_E_INVAL : rc;

@@ -3,12 +3,17 @@
  */
 #include "ma/state.h"
 
+#include <stdlib.h>
+
 #include "ma/codec.h"
 #include "int.h"
 
 #define MA_EMAIL_MAX 254 /* RFC 5321 §4.5.3.1.3: a path of 256 octets less its brackets */
 #define MA_EMAIL_LOCAL_MAX 64
 #define MA_PHONE_DIGITS_MAX 15 /* E.164 */
+#define MA_HOUR_S 3600
+#define MA_HOURS_MAX 8760
+#define MA_NUMBER_MAX 40 /* characters of a number */
 
 static bool is_alnum(uint8_t c)
 {
@@ -128,4 +133,17 @@ bool ma_fmt_http_or_empty(struct ma_span s)
 bool ma_fmt_issuer_or_empty(struct ma_span s)
 {
     return s.n == 0 || (ma_fmt_http_or_empty(s) && memchr(s.p, '?', s.n) == NULL);
+}
+
+int64_t ma_fmt_hours(struct ma_span json)
+{
+    char text[MA_NUMBER_MAX + 1], *end = text;
+    if (json.n == 0 || json.n > MA_NUMBER_MAX || json.p[0] < '0' || json.p[0] > '9')
+        return 0;
+    memcpy(text, json.p, json.n);
+    text[json.n] = '\0';
+    double hours = strtod(text, &end);
+    if (*end != '\0' || !(hours * MA_HOUR_S >= 1) || hours > MA_HOURS_MAX)
+        return 0;
+    return (int64_t)(hours * MA_HOUR_S + 0.5);
 }

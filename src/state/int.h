@@ -9,12 +9,13 @@
 
 #include "ma/state.h"
 
-#define MA_ID_MAX 255                          /* units of a user id, client id, name of a connection or role */
-#define MA_URL_MAX 2048                        /* units of a URL */
-#define MA_TOKEN_LIFETIME_MAX 2592000          /* seconds; the hosted vendor's maximum for an API */
-#define MA_MEMBERS_MAX 1000000                 /* members of one organization */
-#define MA_STATE_ARENA_MAX ((size_t)1 << 30)   /* bytes of a snapshot, or of one document's plan */
-#define MA_STATE_SCRATCH_MAX ((size_t)8 << 20) /* bytes while one element or user is looked at */
+#define MA_ID_MAX 255                        /* units of a user id, client id, name of a connection or role */
+#define MA_URL_MAX 2048                      /* units of a URL */
+#define MA_TOKEN_LIFETIME_MAX 2592000        /* seconds; the hosted vendor's maximum for an API */
+#define MA_MEMBERS_MAX 1000000               /* members of one organization */
+#define MA_STATE_ARENA_MAX ((size_t)1 << 30) /* bytes of a snapshot, or of one document's plan */
+/* bytes while one element or user is looked at: the longest list of members, as text and decoded */
+#define MA_STATE_SCRATCH_MAX ((size_t)512 << 20)
 
 /* --- the document's elements as structs (shapes.c) --- */
 struct ma_doc_api {
@@ -28,6 +29,8 @@ struct ma_doc_tenant {
     struct ma_span friendly_name;
     int mfa_policy;
     struct ma_span rp_id, rp_name;
+    struct ma_span_list allowed_logout_urls;
+    struct ma_span session_lifetime, idle_session_lifetime; /* JSON numbers: hours */
 };
 struct ma_doc_factors {
     bool on[MA_FACTOR__COUNT];
@@ -62,7 +65,7 @@ struct ma_doc_grant_rule {
 struct ma_doc_refresh {
     int rotation_type, expiration_type;
     int64_t leeway, token_lifetime, idle_token_lifetime;
-    bool infinite_token_lifetime, infinite_idle_token_lifetime;
+    bool infinite_token_lifetime, infinite_idle_token_lifetime, has_rotation_type, has_policies;
     struct ma_objlist policies;
 };
 struct ma_doc_jwk {
@@ -86,11 +89,12 @@ struct ma_doc_client {
     struct ma_span client_id, name;
     int app_type;
     bool is_first_party, cross_origin_authentication, require_dpop;
-    struct ma_span client_secret;
-    struct ma_span_list callbacks, allowed_origins, web_origins, grant_types;
+    struct ma_span client_secret, resource_server_identifier;
+    struct ma_span_list callbacks, allowed_origins, web_origins, grant_types, allowed_logout_urls;
     struct ma_doc_refresh refresh;
-    int token_endpoint_auth_method;
+    int token_endpoint_auth_method; /* an enum ma_client_auth */
     struct ma_doc_jwks jwks;
+    bool has_auth, has_jwks, has_grant_types;
     struct ma_doc_mobile mobile;
 };
 struct ma_doc_grant {
@@ -176,6 +180,34 @@ void ma_connection_check(struct ma_apply *ap, struct ma_elem *e, const union ma_
 /* Every scope of the list is a scope token (RFC 6749 §3.3), or an error at <pointer>/<name>/<i>. */
 void ma_check_scopes(struct ma_apply *ap, const struct ma_span_list *list, const char *pointer, const char *name);
 
+/* --- clients (clients.c) --- */
+/* app_type, in the order of its names. */
+enum ma_app_type {
+    MA_APP_SPA,
+    MA_APP_NATIVE,
+    MA_APP_REGULAR_WEB,
+    MA_APP_NON_INTERACTIVE,
+    MA_APP_RESOURCE_SERVER,
+    MA_APP__COUNT
+};
+/* The rules of a client beyond its shape (struct ma_kind's check). */
+void ma_client_check(struct ma_apply *ap, struct ma_elem *e, const union ma_doc_any *doc, const char *pointer);
+/* Every string of the list is a URI, or an error at <pointer>/<name>/<i>. */
+void ma_check_uris(struct ma_apply *ap, const struct ma_span_list *list, const char *pointer, const char *name);
+
+/* --- organizations (organizations.c) --- */
+/* After everything is planned: no two organizations have the same name, whatever its case. */
+MA_MUST_USE int ma_organizations_check(struct ma_apply *ap);
+
+/* --- rules above the Default Policy (rules.c) --- */
+/* The factors a name in `require` stands for, bit per enum ma_factor; 0 for an unknown one. */
+uint32_t ma_rule_factors(struct ma_span name);
+/* The rules of a policy beyond its shape (struct ma_kind's check). */
+void ma_rule_check(struct ma_apply *ap, struct ma_elem *e, const union ma_doc_any *doc, const char *pointer);
+
+/* The client is there, or an error at <pointer>/client_id. */
+void ma_check_client_exists(struct ma_apply *ap, struct ma_span client_id, const char *pointer);
+
 /* --- key index: open addressing over an array whose elements begin with their struct ma_span key --- */
 struct ma_index {
     uint32_t *slots; /* element number + 1; 0 is free */
@@ -212,19 +244,57 @@ bool ma_fmt_uri(struct ma_span s);             /* absolute, without fragment */
 bool ma_fmt_http_or_empty(struct ma_span s);   /* http(s) URL or "" */
 bool ma_fmt_issuer_or_empty(struct ma_span s); /* as above, without query and fragment; or "" */
 bool ma_fmt_domain(struct ma_span s);
+/* Seconds of a JSON number of hours, of which fractions count; 0: it is none between a second and a year. */
+int64_t ma_fmt_hours(struct ma_span json);
 
 /* --- a snapshot with what is behind it --- */
+/* Bytes in order, the shorter first (for qsort and bsearch). */
+int ma_span_compare(struct ma_span a, struct ma_span b);
+/* ASCII letters become small; arena, p == NULL when out of memory. */
+struct ma_span ma_lower(struct ma_arena *a, struct ma_span s);
 struct ma_snapshot {
     struct ma_state pub; /* first: a snapshot is handed out as this */
     _Atomic uint32_t refs;
     struct ma_arena *arena; /* holds everything but this struct */
-    struct ma_index by_client, by_connection, by_role, by_origin;
-    struct ma_span_list patterns; /* origins with a "*." label */
+    struct ma_index by_client, by_connection, by_role, by_origin, by_organization;
+    struct ma_index by_organization_name; /* over their names in lower case, in the same order */
+    struct ma_span_list patterns;         /* origins with a "*." label */
 };
 static inline const struct ma_snapshot *ma_snapshot(const struct ma_state *s)
 {
     return (const struct ma_snapshot *)(const void *)s;
 }
+
+/* --- one load --- */
+struct ma_load {
+    struct ma_snapshot *snap;
+    struct ma_arena *a;    /* the snapshot's */
+    struct ma_arena *temp; /* gone when the snapshot is there */
+    const struct ma_object *objects;
+    size_t n;
+    const struct ma_span *audiences;
+    size_t n_audiences;
+    struct ma_state_client *clients; /* the arrays of the snapshot while they are filled */
+    struct ma_state_connection *connections;
+    struct ma_state_role *roles;
+    struct ma_state_organization *organizations;
+    struct ma_state_rule *rules;
+    char *why;
+};
+/* Decodes one stored element over its defaults (NULL: none); a failure names it in `why`. */
+MA_MUST_USE int ma_load_decode(struct ma_load *l, const struct ma_object *o, const char *defaults,
+                               const struct ma_shape *shape, void *out);
+/* Calls fn for each stored element of the kind, in the order of their keys. */
+MA_MUST_USE int ma_load_each(struct ma_load *l, const char *kind,
+                             int (*fn)(struct ma_load *, const struct ma_object *));
+size_t ma_load_count(const struct ma_load *l, const char *kind);
+/* Room for n elements of a size (at least one, so that the pointer is valid), and an index over them. */
+MA_MUST_USE int ma_load_room(struct ma_load *l, struct ma_index *ix, size_t n, size_t size, void **ret);
+/* One element each; ma_load_client_grants all of them, after the clients are there. */
+MA_MUST_USE int ma_load_client(struct ma_load *l, const struct ma_object *o);
+MA_MUST_USE int ma_load_client_grants(struct ma_load *l);
+MA_MUST_USE int ma_load_organizations(struct ma_load *l);
+MA_MUST_USE int ma_load_rules(struct ma_load *l);
 
 /* --- one run of apply --- */
 struct ma_elem {
@@ -235,6 +305,7 @@ struct ma_elem {
     struct ma_span after;
     struct ma_span secret; /* plain text to seal, when has_secret */
     bool has_secret, seen;
+    size_t at;        /* seen: its place in the document's list */
     bool database;    /* connections: strategy auth0 */
     int keep_history; /* connections: hashes to remember */
 };

@@ -39,9 +39,7 @@ static struct ma_span key_grant(struct ma_arena *a, const union ma_doc_any *d)
 static int compare_spans(const void *a, const void *b)
 {
     const struct ma_span *x = a, *y = b;
-    size_t n = x->n < y->n ? x->n : y->n;
-    int c = n ? memcmp(x->p, y->p, n) : 0;
-    return c != 0 ? c : (x->n > y->n) - (x->n < y->n);
+    return ma_span_compare(*x, *y);
 }
 
 /* client_id|scopes sorted and joined by blanks: the order they are written in does not matter. */
@@ -90,35 +88,26 @@ static void check_role(struct ma_apply *ap, struct ma_elem *e, const union ma_do
     ma_check_scopes(ap, &d->role.permissions, pointer, "permissions");
 }
 
-static void check_origins(struct ma_apply *ap, const struct ma_span_list *list, const char *pointer, const char *name)
+void ma_check_uris(struct ma_apply *ap, const struct ma_span_list *list, const char *pointer, const char *name)
 {
-    char origin[MA_ORIGIN_MAX];
     for (size_t i = 0; i < list->n; i++) {
-        if (ma_origin_of(list->v[i], true, origin) != MA_OK)
-            ma_apply_error_item(ap, pointer, name, i, "must be an origin: scheme://host[:port]");
+        if (!ma_fmt_uri(list->v[i]))
+            ma_apply_error_item(ap, pointer, name, i, "must match format \"uri\"");
     }
 }
 
-static void check_client(struct ma_apply *ap, struct ma_elem *e, const union ma_doc_any *d, const char *pointer)
+static void check_tenant(struct ma_apply *ap, struct ma_elem *e, const union ma_doc_any *d, const char *pointer)
 {
+    static const char hours[] = "must be a number of hours, at most 8760";
     (void)e;
-    const struct ma_doc_client *c = &d->client;
-    check_origins(ap, &c->allowed_origins, pointer, "allowed_origins");
-    check_origins(ap, &c->web_origins, pointer, "web_origins");
-    for (size_t i = 0; i < c->callbacks.n; i++) {
-        if (!ma_fmt_uri(c->callbacks.v[i]))
-            ma_apply_error_item(ap, pointer, "callbacks", i, "must match format \"uri\"");
-    }
-    const struct ma_doc_grant_rule *rules = c->refresh.policies.v;
-    for (size_t i = 0; i < c->refresh.policies.n; i++) {
-        for (size_t k = 0; k < rules[i].scope.n; k++) {
-            if (!ma_fmt_scope(rules[i].scope.v[k]))
-                ma_apply_error_item(ap, pointer, "refresh_token/policies", i, "must hold scope tokens");
-        }
-    }
+    ma_check_uris(ap, &d->tenant.allowed_logout_urls, pointer, "allowed_logout_urls");
+    if (ma_fmt_hours(d->tenant.session_lifetime) == 0)
+        ma_apply_error(ap, pointer, "/session_lifetime", hours);
+    if (ma_fmt_hours(d->tenant.idle_session_lifetime) == 0)
+        ma_apply_error(ap, pointer, "/idle_session_lifetime", hours);
 }
 
-static void check_client_exists(struct ma_apply *ap, struct ma_span client_id, const char *pointer)
+void ma_check_client_exists(struct ma_apply *ap, struct ma_span client_id, const char *pointer)
 {
     if (!ma_apply_find(ap, MA_KIND_CLIENT, client_id))
         ma_apply_error(ap, pointer, "/client_id", "must be the client_id of a client");
@@ -127,28 +116,14 @@ static void check_client_exists(struct ma_apply *ap, struct ma_span client_id, c
 static void check_grant(struct ma_apply *ap, struct ma_elem *e, const union ma_doc_any *d, const char *pointer)
 {
     (void)e;
-    check_client_exists(ap, d->grant.client_id, pointer);
+    ma_check_client_exists(ap, d->grant.client_id, pointer);
     ma_check_scopes(ap, &d->grant.scope, pointer, "scope");
-}
-
-static void check_policy(struct ma_apply *ap, struct ma_elem *e, const union ma_doc_any *d, const char *pointer)
-{
-    (void)e;
-    const struct ma_doc_policy *p = &d->policy;
-    check_client_exists(ap, p->client_id, pointer);
-    ma_check_scopes(ap, &p->scope, pointer, "scope");
-    if (p->scope.n == 0)
-        ma_apply_error(ap, pointer, "/scope", "must NOT have fewer than 1 items");
-    if (p->skip && (p->has_require || p->has_max_age))
-        ma_apply_error(ap, pointer, "/skip", "must not be given together with 'require' or 'max_age'");
-    if (!p->skip && (!p->has_require || p->require.n == 0))
-        ma_apply_error(ap, pointer, "", "must have required property 'require' or 'skip'");
 }
 
 /* Later kinds refer to earlier ones: a grant's client is planned before the grant is looked at. */
 const struct ma_kind ma_kinds[MA_KIND__COUNT] = {
     [MA_KIND_API] = {"api", "api", &ma_shape_api, .defaults = ma_defaults_api},
-    [MA_KIND_TENANT] = {"tenant", "tenant", &ma_shape_tenant, .defaults = ma_defaults_tenant},
+    [MA_KIND_TENANT] = {"tenant", "tenant", &ma_shape_tenant, .defaults = ma_defaults_tenant, .check = check_tenant},
     [MA_KIND_FACTORS] = {"factors", "factors", &ma_shape_factors, .defaults = ma_defaults_factors},
     [MA_KIND_ROLE] = {"role", "roles", &ma_shape_role, .key = key_role, .check = check_role},
     [MA_KIND_CONNECTION] = {"connection", "connections", &ma_shape_connection, .defaults = ma_defaults_connection,
@@ -156,8 +131,8 @@ const struct ma_kind ma_kinds[MA_KIND__COUNT] = {
                             .secret = secret_connection, .check = ma_connection_check},
     [MA_KIND_CLIENT] = {"client", "clients", &ma_shape_client, .defaults = ma_defaults_client,
                         .secret_path = {"client_secret"}, .key = key_client, .secret = secret_client,
-                        .check = check_client},
+                        .check = ma_client_check},
     [MA_KIND_GRANT] = {"client_grant", "client_grants", &ma_shape_grant, .key = key_grant, .check = check_grant},
     [MA_KIND_ORGANIZATION] = {"organization", "organizations", &ma_shape_organization, .key = key_organization},
-    [MA_KIND_POLICY] = {"policy", "policies", &ma_shape_policy, .key = key_policy, .check = check_policy},
+    [MA_KIND_POLICY] = {"policy", "policies", &ma_shape_policy, .key = key_policy, .check = ma_rule_check},
 };

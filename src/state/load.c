@@ -10,19 +10,6 @@
 
 #define MA_LOAD_FIRST ((size_t)64 << 10)
 
-struct load {
-    struct ma_snapshot *snap;
-    struct ma_arena *a; /* the snapshot's */
-    const struct ma_object *objects;
-    size_t n;
-    const struct ma_span *audiences;
-    size_t n_audiences;
-    struct ma_state_client *clients; /* the arrays of the snapshot while they are filled */
-    struct ma_state_connection *connections;
-    struct ma_state_role *roles;
-    char *why;
-};
-
 int ma_state_decode(struct ma_arena *a, const char *defaults, struct ma_span json, const struct ma_shape *shape,
                     void *out)
 {
@@ -35,9 +22,8 @@ int ma_state_decode(struct ma_arena *a, const char *defaults, struct ma_span jso
     return rc == MA_OK ? ma_json_decode(j, a, shape, out, &errs) : rc;
 }
 
-/* Decodes one stored element; a failure names it in `why`. */
-static int decode(struct load *l, const struct ma_object *o, const char *defaults, const struct ma_shape *shape,
-                  void *out)
+int ma_load_decode(struct ma_load *l, const struct ma_object *o, const char *defaults, const struct ma_shape *shape,
+                   void *out)
 {
     int rc = ma_state_decode(l->a, defaults, o->json, shape, out);
     if (rc != MA_OK)
@@ -46,7 +32,7 @@ static int decode(struct load *l, const struct ma_object *o, const char *default
     return rc;
 }
 
-static const struct ma_object *single(const struct load *l, const char *kind, struct ma_object *none)
+static const struct ma_object *single(const struct ma_load *l, const char *kind, struct ma_object *none)
 {
     for (size_t i = 0; i < l->n; i++) {
         if (ma_span_eq_str(l->objects[i].kind, kind))
@@ -56,11 +42,11 @@ static const struct ma_object *single(const struct load *l, const char *kind, st
     return none;
 }
 
-static int load_api(struct load *l)
+static int load_api(struct ma_load *l)
 {
     struct ma_object none;
     struct ma_doc_api d = {0};
-    int rc = decode(l, single(l, "api", &none), ma_defaults_api, &ma_shape_api, &d);
+    int rc = ma_load_decode(l, single(l, "api", &none), ma_defaults_api, &ma_shape_api, &d);
     if (rc != MA_OK)
         return rc;
     struct ma_state *s = &l->snap->pub;
@@ -74,11 +60,11 @@ static int load_api(struct load *l)
     return MA_OK;
 }
 
-static int load_tenant(struct load *l, const char *default_name)
+static int load_tenant(struct ma_load *l, const char *default_name)
 {
     struct ma_object none;
     struct ma_doc_tenant d = {0};
-    int rc = decode(l, single(l, "tenant", &none), ma_defaults_tenant, &ma_shape_tenant, &d);
+    int rc = ma_load_decode(l, single(l, "tenant", &none), ma_defaults_tenant, &ma_shape_tenant, &d);
     if (rc != MA_OK)
         return rc;
     struct ma_state *s = &l->snap->pub;
@@ -86,23 +72,26 @@ static int load_tenant(struct load *l, const char *default_name)
     s->tenant.mfa_policy = d.mfa_policy != 0; /* "confidence-score" is treated as "always" */
     s->tenant.rp_id = d.rp_id;
     s->tenant.rp_name = d.rp_name;
+    s->tenant.allowed_logout_urls = d.allowed_logout_urls;
+    s->tenant.session_lifetime_s = ma_fmt_hours(d.session_lifetime);
+    s->tenant.idle_session_lifetime_s = ma_fmt_hours(d.idle_session_lifetime);
     return s->tenant.friendly_name.p ? MA_OK : MA_E_NOMEM;
 }
 
-static int load_factors(struct load *l)
+static int load_factors(struct ma_load *l)
 {
     struct ma_object none;
     struct ma_doc_factors d = {0};
-    int rc = decode(l, single(l, "factors", &none), ma_defaults_factors, &ma_shape_factors, &d);
+    int rc = ma_load_decode(l, single(l, "factors", &none), ma_defaults_factors, &ma_shape_factors, &d);
     for (size_t i = 0; rc == MA_OK && i < MA_FACTOR__COUNT; i++)
         l->snap->pub.factors |= d.on[i] ? 1u << i : 0;
     return rc;
 }
 
-static int load_role(struct load *l, const struct ma_object *o)
+static int load_role(struct ma_load *l, const struct ma_object *o)
 {
     struct ma_doc_role d = {0};
-    int rc = decode(l, o, NULL, &ma_shape_role, &d);
+    int rc = ma_load_decode(l, o, NULL, &ma_shape_role, &d);
     if (rc != MA_OK)
         return rc;
     struct ma_state_role *r = &l->roles[l->snap->pub.n_roles++];
@@ -112,10 +101,10 @@ static int load_role(struct load *l, const struct ma_object *o)
     return MA_OK;
 }
 
-static int load_connection(struct load *l, const struct ma_object *o)
+static int load_connection(struct ma_load *l, const struct ma_object *o)
 {
     struct ma_doc_connection d = {0};
-    int rc = decode(l, o, ma_defaults_connection, &ma_shape_connection, &d);
+    int rc = ma_load_decode(l, o, ma_defaults_connection, &ma_shape_connection, &d);
     if (rc != MA_OK)
         return rc;
     struct ma_state_connection *c = &l->connections[l->snap->pub.n_connections++];
@@ -133,94 +122,7 @@ static int load_connection(struct load *l, const struct ma_object *o)
     return c->json.p ? MA_OK : MA_E_NOMEM;
 }
 
-static bool lends(const struct ma_state_client *c, struct ma_span origin)
-{
-    for (size_t i = 0; i < c->origins.n; i++) {
-        if (ma_span_eq(c->origins.v[i], origin))
-            return true;
-    }
-    return false;
-}
-
-/* Appends the origins of a list of origins or URLs; what has no web origin lends none. */
-static int add_origins(struct load *l, struct ma_state_client *c, const struct ma_span_list *urls, bool web_only)
-{
-    for (size_t i = 0; i < urls->n; i++) {
-        char text[MA_ORIGIN_MAX];
-        if (ma_origin_of(urls->v[i], false, text) != MA_OK || lends(c, ma_span_str(text)))
-            continue;
-        if (web_only && strncmp(text, "http://", 7) != 0 && strncmp(text, "https://", 8) != 0)
-            continue;
-        struct ma_span kept = ma_arena_dup(l->a, ma_span_str(text));
-        if (!kept.p)
-            return MA_E_NOMEM;
-        c->origins.v[c->origins.n++] = kept;
-    }
-    return MA_OK;
-}
-
-static int load_origins(struct load *l, struct ma_state_client *c)
-{
-    size_t most = c->allowed_origins.n + c->web_origins.n + c->callbacks.n;
-    if (!c->is_first_party || !c->cross_origin_authentication || most == 0)
-        return MA_OK;
-    c->origins.v = ma_arena_calloc(l->a, most, sizeof *c->origins.v);
-    if (!c->origins.v)
-        return MA_E_NOMEM;
-    int rc = add_origins(l, c, &c->allowed_origins, false);
-    if (rc == MA_OK)
-        rc = add_origins(l, c, &c->web_origins, false);
-    return rc == MA_OK ? add_origins(l, c, &c->callbacks, true) : rc;
-}
-
-static int load_client(struct load *l, const struct ma_object *o)
-{
-    struct ma_doc_client d = {0};
-    int rc = decode(l, o, ma_defaults_client, &ma_shape_client, &d);
-    if (rc != MA_OK)
-        return rc;
-    struct ma_state_client *c = &l->clients[l->snap->pub.n_clients++];
-    *c = (struct ma_state_client){
-        .client_id = d.client_id,
-        .name = d.name.p ? d.name : d.client_id,
-        .app_type = d.app_type,
-        .is_first_party = d.is_first_party,
-        .cross_origin_authentication = d.cross_origin_authentication,
-        .callbacks = d.callbacks,
-        .allowed_origins = d.allowed_origins,
-        .web_origins = d.web_origins,
-        .grant_types = d.grant_types,
-        .require_dpop = d.require_dpop,
-        .json = ma_arena_dup(l->a, o->json),
-    };
-    return c->json.p ? load_origins(l, c) : MA_E_NOMEM;
-}
-
-static bool is_ours(const struct load *l, struct ma_span audience)
-{
-    for (size_t i = 0; i < l->n_audiences; i++) {
-        if (ma_span_eq(l->audiences[i], audience))
-            return true;
-    }
-    return false;
-}
-
-static int load_grant(struct load *l, const struct ma_object *o)
-{
-    struct ma_doc_grant d = {0};
-    int rc = decode(l, o, NULL, &ma_shape_grant, &d);
-    if (rc != MA_OK || d.subject_type != 0 || !is_ours(l, d.audience))
-        return rc;
-    size_t i = ma_index_find(&l->snap->by_client, d.client_id);
-    if (i == SIZE_MAX)
-        return MA_OK;
-    l->clients[i].has_grant = true;
-    for (size_t k = 0; k < d.scope.n; k++)
-        l->clients[i].grant |= ma_scope_parse(d.scope.v[k]);
-    return MA_OK;
-}
-
-static size_t count(const struct load *l, const char *kind)
+size_t ma_load_count(const struct ma_load *l, const char *kind)
 {
     size_t n = 0;
     for (size_t i = 0; i < l->n; i++)
@@ -228,7 +130,7 @@ static size_t count(const struct load *l, const char *kind)
     return n;
 }
 
-static int each(struct load *l, const char *kind, int (*fn)(struct load *, const struct ma_object *))
+int ma_load_each(struct ma_load *l, const char *kind, int (*fn)(struct ma_load *, const struct ma_object *))
 {
     int rc = MA_OK;
     for (size_t i = 0; rc == MA_OK && i < l->n; i++) {
@@ -238,8 +140,7 @@ static int each(struct load *l, const char *kind, int (*fn)(struct load *, const
     return rc;
 }
 
-/* Room for n elements (at least one, so that the pointer is valid) and an index over them. */
-static int room(struct load *l, struct ma_index *ix, size_t n, size_t size, void **ret)
+int ma_load_room(struct ma_load *l, struct ma_index *ix, size_t n, size_t size, void **ret)
 {
     *ret = ma_arena_calloc(l->a, n + 1, size);
     return *ret ? ma_index_init(ix, l->a, *ret, size, n) : MA_E_NOMEM;
@@ -251,24 +152,24 @@ static void index_all(struct ma_index *ix, size_t n)
         (void)ma_index_add(ix, i);
 }
 
-static int load_lists(struct load *l)
+static int load_lists(struct ma_load *l)
 {
     struct ma_snapshot *s = l->snap;
     void *p = NULL;
-    int rc = room(l, &s->by_role, count(l, "role"), sizeof *l->roles, &p);
+    int rc = ma_load_room(l, &s->by_role, ma_load_count(l, "role"), sizeof *l->roles, &p);
     l->roles = p;
     if (rc == MA_OK)
-        rc = room(l, &s->by_connection, count(l, "connection"), sizeof *l->connections, &p);
+        rc = ma_load_room(l, &s->by_connection, ma_load_count(l, "connection"), sizeof *l->connections, &p);
     l->connections = p;
     if (rc == MA_OK)
-        rc = room(l, &s->by_client, count(l, "client"), sizeof *l->clients, &p);
+        rc = ma_load_room(l, &s->by_client, ma_load_count(l, "client"), sizeof *l->clients, &p);
     l->clients = p;
     if (rc == MA_OK)
-        rc = each(l, "role", load_role);
+        rc = ma_load_each(l, "role", load_role);
     if (rc == MA_OK)
-        rc = each(l, "connection", load_connection);
+        rc = ma_load_each(l, "connection", load_connection);
     if (rc == MA_OK)
-        rc = each(l, "client", load_client);
+        rc = ma_load_each(l, "client", ma_load_client);
     if (rc != MA_OK)
         return rc;
     index_all(&s->by_role, s->pub.n_roles);
@@ -277,11 +178,14 @@ static int load_lists(struct load *l)
     s->pub.roles = l->roles;
     s->pub.connections = l->connections;
     s->pub.clients = l->clients;
-    return each(l, "client_grant", load_grant);
+    rc = ma_load_client_grants(l);
+    if (rc == MA_OK)
+        rc = ma_load_organizations(l);
+    return rc == MA_OK ? ma_load_rules(l) : rc;
 }
 
 /* The union of what the clients lend, each once; patterns also in a list of their own. */
-static int collect_origins(struct load *l)
+static int collect_origins(struct ma_load *l)
 {
     struct ma_snapshot *s = l->snap;
     size_t most = 0;
@@ -305,7 +209,7 @@ static int collect_origins(struct load *l)
     return MA_OK;
 }
 
-static int fill(struct load *l, const char *default_name)
+static int fill(struct ma_load *l, const char *default_name)
 {
     int rc = load_api(l);
     if (rc == MA_OK)
@@ -344,7 +248,8 @@ int ma_state_load(struct ma_db *db, const struct ma_span *audiences, size_t n, c
     if (!snap)
         return MA_E_NOMEM;
     struct ma_object *objects = NULL;
-    struct load l = {.snap = snap, .a = snap->arena, .audiences = audiences, .n_audiences = n, .why = why};
+    struct ma_load l = {
+        .snap = snap, .a = snap->arena, .temp = temp, .audiences = audiences, .n_audiences = n, .why = why};
     int rc = ma_object_list(db, temp, &objects, &l.n);
     l.objects = objects;
     if (rc != MA_OK)

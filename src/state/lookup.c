@@ -3,6 +3,8 @@
  */
 #include "ma/state.h"
 
+#include <stdlib.h>
+
 #include "int.h"
 
 /* FNV-1a: keys come from the operator's document, never from strangers, so it need not be keyed. */
@@ -12,6 +14,27 @@ static uint64_t hash_of(struct ma_span s)
     for (size_t i = 0; i < s.n; i++)
         h = (h ^ s.p[i]) * 1099511628211u;
     return h ^ (h >> 32);
+}
+
+static void lower_into(uint8_t *to, struct ma_span s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        to[i] = s.p[i] >= 'A' && s.p[i] <= 'Z' ? (uint8_t)(s.p[i] + ('a' - 'A')) : s.p[i];
+}
+
+int ma_span_compare(struct ma_span a, struct ma_span b)
+{
+    size_t n = a.n < b.n ? a.n : b.n;
+    int c = n ? memcmp(a.p, b.p, n) : 0;
+    return c != 0 ? c : (a.n > b.n) - (a.n < b.n);
+}
+
+struct ma_span ma_lower(struct ma_arena *a, struct ma_span s)
+{
+    uint8_t *p = ma_arena_alloc(a, s.n + 1);
+    if (p)
+        lower_into(p, s);
+    return ma_span_of(p, p ? s.n : 0);
 }
 
 int ma_index_init(struct ma_index *ix, struct ma_arena *a, const void *base, size_t stride, size_t n)
@@ -82,6 +105,87 @@ bool ma_state_connectable(const struct ma_state_connection *c, struct ma_span cl
             return true;
     }
     return c->all_clients;
+}
+
+const struct ma_state_organization *ma_state_organization(const struct ma_state *s, struct ma_span id_or_name)
+{
+    const struct ma_snapshot *snap = ma_snapshot(s);
+    uint8_t lower[MA_ID_MAX];
+    size_t i = ma_index_find(&snap->by_organization, id_or_name);
+    if (i != SIZE_MAX)
+        return &s->organizations[i];
+    if (id_or_name.n > sizeof lower)
+        return NULL;
+    lower_into(lower, id_or_name);
+    i = ma_index_find(&snap->by_organization_name, ma_span_of(lower, id_or_name.n));
+    return i == SIZE_MAX ? NULL : &s->organizations[i];
+}
+
+bool ma_state_is_member(const struct ma_state_organization *o, struct ma_span user_id)
+{
+    return ma_index_find(o->members, user_id) != SIZE_MAX;
+}
+
+static int compare_audience(const void *key, const void *item)
+{
+    const struct ma_span *audience = key;
+    const struct ma_state_audience *grant = item;
+    return ma_span_compare(*audience, grant->audience);
+}
+
+const struct ma_state_audience *ma_state_grant(const struct ma_state_client *c, struct ma_span audience)
+{
+    return c->n_grants ? bsearch(&audience, c->grants, c->n_grants, sizeof *c->grants, compare_audience) : NULL;
+}
+
+#define PASSWORD "password"
+#define PASSWORD_REALM "http://auth0.com/oauth/grant-type/password-realm"
+#define WEBAUTHN "urn:okta:params:oauth:grant-type:webauthn"
+
+static bool lists(const struct ma_state_client *c, const char *grant_type)
+{
+    for (size_t i = 0; i < c->grant_types.n; i++) {
+        if (ma_span_eq_str(c->grant_types.v[i], grant_type))
+            return true;
+    }
+    return false;
+}
+
+static bool is_one_of(const char *grant_type, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(grant_type, names[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool may_start(const struct ma_state_client *c, const char *grant_type)
+{
+    static const char *const usual[] = {"authorization_code", "refresh_token"};
+    static const char *const password[] = {PASSWORD, PASSWORD_REALM};
+    if (!c->grant_types.v)
+        return c->app_type <= MA_APP_REGULAR_WEB && is_one_of(grant_type, usual, MA_COUNT(usual));
+    if (is_one_of(grant_type, password, MA_COUNT(password)))
+        return lists(c, PASSWORD) || lists(c, PASSWORD_REALM);
+    return lists(c, grant_type);
+}
+
+bool ma_state_client_may(const struct ma_state_client *c, const char *grant_type)
+{
+    static const char *const mfa[] = {"http://auth0.com/oauth/grant-type/mfa-otp",
+                                      "http://auth0.com/oauth/grant-type/mfa-oob",
+                                      "http://auth0.com/oauth/grant-type/mfa-recovery-code"};
+    static const char *const before_mfa[] = {PASSWORD, WEBAUTHN, "authorization_code", "refresh_token"};
+    if (may_start(c, grant_type))
+        return true;
+    if (!is_one_of(grant_type, mfa, MA_COUNT(mfa)))
+        return false;
+    for (size_t i = 0; i < MA_COUNT(before_mfa); i++) {
+        if (may_start(c, before_mfa[i]))
+            return true;
+    }
+    return false;
 }
 
 /* The origin as browsers send it, in our spelling; patterns are not origins. */

@@ -63,9 +63,12 @@ static const struct ma_jfield tenant_fields[] = {
     OPT(struct ma_doc_tenant, friendly_name, MA_F_STR, TEXT(1, MA_ID_MAX), CLEAN),
     OPT(struct ma_doc_tenant, mfa_policy, MA_F_ENUM, .names = mfa_policy),
     INLINE("rp", rp),
+    OPT(struct ma_doc_tenant, allowed_logout_urls, MA_F_STRLIST, TEXT(1, MA_URL_MAX)),
+    OPT(struct ma_doc_tenant, session_lifetime, MA_F_RAW),
+    OPT(struct ma_doc_tenant, idle_session_lifetime, MA_F_RAW),
 };
 const struct ma_shape ma_shape_tenant = MA_SHAPE(struct ma_doc_tenant, tenant_fields);
-const char ma_defaults_tenant[] = "{\"mfa_policy\":\"never\"}";
+const char ma_defaults_tenant[] = "{\"mfa_policy\":\"never\",\"session_lifetime\":168,\"idle_session_lifetime\":72}";
 
 #define FACTOR(name, id) AS(struct ma_doc_factors, name, on[id], MA_F_BOOL)
 static const struct ma_jfield factors_fields[] = {
@@ -181,6 +184,7 @@ const char ma_defaults_connection[] =
 
 /* --- clients --- */
 static const char *const app_types[] = {"spa", "native", "regular_web", "non_interactive", "resource_server", NULL};
+_Static_assert(MA_COUNT(app_types) == MA_APP__COUNT + 1, "in the order of enum ma_app_type");
 static const char *const rotation[] = {"rotating", "non-rotating", NULL};
 static const char *const expiration[] = {"expiring", "non-expiring", NULL};
 static const struct ma_jfield rule_fields[] = {
@@ -189,14 +193,16 @@ static const struct ma_jfield rule_fields[] = {
 };
 static const struct ma_shape rule = MA_SHAPE(struct ma_doc_grant_rule, rule_fields);
 static const struct ma_jfield refresh_fields[] = {
-    OPT(struct ma_doc_refresh, rotation_type, MA_F_ENUM, .names = rotation),
+    OPT(struct ma_doc_refresh, rotation_type, MA_F_ENUM, .names = rotation,
+        .has_off = offsetof(struct ma_doc_refresh, has_rotation_type)),
     OPT(struct ma_doc_refresh, expiration_type, MA_F_ENUM, .names = expiration),
     OPT(struct ma_doc_refresh, leeway, MA_F_INT, .min = 0, .max = MA_TOKEN_LIFETIME_MAX),
     OPT(struct ma_doc_refresh, token_lifetime, MA_F_INT, .min = 1, .max = INT32_MAX),
     OPT(struct ma_doc_refresh, idle_token_lifetime, MA_F_INT, .min = 1, .max = INT32_MAX),
     OPT(struct ma_doc_refresh, infinite_token_lifetime, MA_F_BOOL),
     OPT(struct ma_doc_refresh, infinite_idle_token_lifetime, MA_F_BOOL),
-    OPT(struct ma_doc_refresh, policies, MA_F_OBJLIST, .sub = &rule),
+    OPT(struct ma_doc_refresh, policies, MA_F_OBJLIST, .sub = &rule,
+        .has_off = offsetof(struct ma_doc_refresh, has_policies)),
 };
 static const struct ma_shape refresh = MA_SHAPE(struct ma_doc_refresh, refresh_fields);
 /* RFC 7517 §4.1: every key names its type; the other members are its own business. */
@@ -233,11 +239,15 @@ static const struct ma_jfield client_fields[] = {
     OPT(struct ma_doc_client, allowed_origins, MA_F_STRLIST, TEXT(1, MA_URL_MAX)),
     OPT(struct ma_doc_client, web_origins, MA_F_STRLIST, TEXT(1, MA_URL_MAX)),
     OPT(struct ma_doc_client, cross_origin_authentication, MA_F_BOOL),
-    OPT(struct ma_doc_client, grant_types, MA_F_STRLIST, TEXT(1, 255), .max_items = 50),
+    OPT(struct ma_doc_client, grant_types, MA_F_STRLIST, TEXT(1, 255), .max_items = 50,
+        .has_off = offsetof(struct ma_doc_client, has_grant_types)),
+    OPT(struct ma_doc_client, allowed_logout_urls, MA_F_STRLIST, TEXT(1, MA_URL_MAX)),
+    OPT(struct ma_doc_client, resource_server_identifier, MA_F_STR, TEXT(1, MA_ID_MAX), PRINTABLE),
     OPT(struct ma_doc_client, require_dpop, MA_F_BOOL),
     AS(struct ma_doc_client, "refresh_token", refresh, MA_F_OBJ, .sub = &refresh),
-    OPT(struct ma_doc_client, token_endpoint_auth_method, MA_F_ENUM, .names = endpoint_auth),
-    OPT(struct ma_doc_client, jwks, MA_F_OBJ, .sub = &jwks),
+    OPT(struct ma_doc_client, token_endpoint_auth_method, MA_F_ENUM, .names = endpoint_auth,
+        .has_off = offsetof(struct ma_doc_client, has_auth)),
+    OPT(struct ma_doc_client, jwks, MA_F_OBJ, .sub = &jwks, .has_off = offsetof(struct ma_doc_client, has_jwks)),
     OPT(struct ma_doc_client, mobile, MA_F_OBJ, .sub = &mobile),
 };
 const struct ma_shape ma_shape_client = MA_SHAPE(struct ma_doc_client, client_fields);
