@@ -128,6 +128,7 @@ $(OBJ)/bench/%: $(OBJ)/tests/bench/%.o
 # Files that .incbin and #include pull in without the compiler's dependency file knowing.
 $(OBJ)/src/db/%.o: $(wildcard sql/sqlite/*.sql)
 $(OBJ)/src/deliver/%.o: $(wildcard conf/templates/*)
+$(OBJ)/src/oauth/page_frame.o: $(wildcard conf/pages/*)
 $(OBJ)/src/feature/dictionary.o: $(OBJ)/gen/dictionary.inc
 
 $(BUILD)/host/dictgen: src/tool/dictgen.c

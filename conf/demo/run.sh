@@ -52,6 +52,11 @@ me() { curl -sS -H "Authorization: Bearer \$T" -H 'Content-Type: application/jso
 code() { jq -r .code "\$(ls $var/spool/*.json | tail -1)"; }
 field() { jq -r ".\$1" <<<"\$R"; }
 
+# Sign in with a browser as alice@example.com (password in conf/demo.json); the code stands in the address bar after
+# that. The verifier belongs to the link's code_challenge.
+echo '$base/authorize?response_type=code&client_id=demo&redirect_uri=http%3A%2F%2Flocalhost%3A3000&scope=openid%20profile%20offline_access%20read%3Ame%3Afactors&audience=$base/me/&state=demo&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256'
+echo 'curl -sS $base/oauth/token -d grant_type=authorization_code -d client_id=demo -d redirect_uri=http://localhost:3000 -d code_verifier=dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk -d code=THE_CODE'
+
 # What can be enrolled, and what is
 me $base/me/v1/factors
 me \$M

@@ -13,11 +13,13 @@
 
 struct ma_lanes;
 struct ma_auth_cache;
+struct ma_dpop;
 struct ma_list_cache;
 struct ma_providers;
 struct ma_refreshes;
 struct ma_http_server;
 struct ma_app_shared;
+struct ma_route;
 struct ma_admin;
 
 /* A reference-counted configuration snapshot. */
@@ -35,6 +37,7 @@ struct ma_app {
     struct ma_jose *jose;
     struct ma_limits *limits;
     struct ma_auth_cache *auth_cache;
+    struct ma_dpop *dpop; /* proofs seen, of the API and the token service */
     struct ma_list_cache *list_cache;
     struct ma_providers *providers; /* discovery documents of identity providers */
     struct ma_refreshes *refreshes; /* connected accounts being refreshed */
@@ -43,8 +46,9 @@ struct ma_app {
     struct ma_lanes *lanes;
     struct ma_admin *admin;
     struct ma_http_server *http, *health;
-    struct ma_db *writer;         /* the WRITE lane's */
-    struct ma_app_shared *shared; /* snapshots under a lock */
+    const struct ma_route *routes; /* of the API listener; owned */
+    struct ma_db *writer;          /* the WRITE lane's */
+    struct ma_app_shared *shared;  /* snapshots under a lock */
 };
 
 /* Builds and starts everything. `why` is one line for the operator. MA_E_BUSY when another daemon holds

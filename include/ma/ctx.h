@@ -43,6 +43,13 @@ typedef int (*ma_step)(struct ma_ctx *);
 /* The bucket class of a route. */
 enum ma_rate_class { MA_RATE_NONE, MA_RATE_READ, MA_RATE_WRITE };
 
+/* What errors of a route look like, and how its body is read. */
+enum ma_route_style {
+    MA_STYLE_API,   /* the error object of /me/v1; bodies are application/json */
+    MA_STYLE_OAUTH, /* {"error","error_description"} (RFC 6749 §5.2); the operation reads the body itself */
+    MA_STYLE_PAGE   /* a page for a person; likewise */
+};
+
 struct ma_route {
     enum ma_verb verb;
     const char *path; /* "/me/v1/authentication-methods/{id}" */
@@ -53,6 +60,7 @@ struct ma_route {
     enum ma_rate_class rate;
     ma_step prepare; /* inline, before fn: decode and validate; NULL: nothing. May choose another way with ma_next */
     ma_step fn;      /* runs in lane */
+    enum ma_route_style style;
 };
 
 #define MA_TARGET_MAX 8192 /* bytes of path and query */
@@ -76,7 +84,7 @@ struct ma_req {
     size_t n_query;
     struct ma_span params[MA_PARAMS_MAX]; /* route parameters in order */
     size_t n_params;
-    struct ma_span authorization, content_type, origin, host, user_agent, if_none_match, cookie;
+    struct ma_span authorization, dpop, content_type, origin, host, user_agent, if_none_match, cookie;
     struct ma_span forwarded, x_forwarded_for, x_forwarded_proto, x_forwarded_host;
     int64_t content_length; /* -1: none given */
     bool chunked;
@@ -139,8 +147,9 @@ struct ma_ctx {
     } rate;               /* the x-ratelimit headers */
     struct ma_json *json; /* parsed body; owned by the context */
     struct ma_verrs *errs;
-    void *scratch;   /* what one step leaves for the next; arena */
-    bool keys_tried; /* the issuer's keys were fetched for this request already */
+    void *scratch;            /* what one step leaves for the next; arena */
+    struct ma_span proof_jkt; /* key of the DPoP proof that came along, once it was verified */
+    bool keys_tried;          /* the issuer's keys were fetched for this request already */
 
     /* lanes */
     ma_step step; /* what runs next */

@@ -58,6 +58,13 @@ enum ma_token_verdict {
  * Thread-safe. */
 enum ma_token_verdict ma_token_verify(struct ma_jose *j, struct ma_arena *a, struct ma_span compact, int host_domain,
                                       int64_t now_ms, struct ma_token *ret, const char **ret_reason);
+/* The same for tokens of the own issuer and another audience: userinfo's, or an API's that shares the token service.
+ * Never NEED_KEYS. */
+enum ma_token_verdict ma_token_verify_for(struct ma_jose *j, struct ma_arena *a, struct ma_span compact,
+                                          int host_domain, const char *audience, int64_t now_ms, struct ma_token *ret,
+                                          const char **ret_reason);
+/* Whether the text is the API's audience ("<origin>/me/") at one of the public origins. Thread-safe. */
+bool ma_jose_is_own_audience(struct ma_jose *j, struct ma_span audience);
 /* exp/nbf/iat of an already verified token, at another time. NULL when it still holds, else the reason. */
 const char *ma_token_time_problem(int64_t exp, int64_t nbf, int64_t iat, int64_t now_ms);
 /* Fetches the issuer's keys (single flight: callers that find one under way wait for it). Throttled per issuer: forced
@@ -112,5 +119,22 @@ MA_MUST_USE int ma_id_token_verify(struct ma_jose *j, struct ma_httpc *c, struct
  * with the newest own key: the provider knows it from /.well-known/jwks.json. arena. */
 MA_MUST_USE int ma_jose_client_assertion(struct ma_jose *j, struct ma_arena *a, const char *client_id,
                                          const char *audience, int64_t now_s, struct ma_span *ret);
+
+/* The claims set of a JWT whose signature one of the keys in jwks ({"keys":[…]}) made; nothing in it is checked.
+ * MA_E_AUTH. arena. */
+MA_MUST_USE int ma_jwt_verify_with(struct ma_arena *a, struct ma_span compact, struct ma_span jwks, int64_t now_ms,
+                                   struct ma_span *ret);
+/* The same of a JWT that nobody has verified. */
+MA_MUST_USE int ma_jwt_peek(struct ma_arena *a, struct ma_span compact, struct ma_span *ret);
+
+/* Signs a claims set, JSON object text, with the newest own key; typ "at+jwt" (RFC 9068 §2.1) or "JWT". libjwt holds
+ * header and claims. arena. */
+MA_MUST_USE int ma_jose_sign(struct ma_jose *j, struct ma_arena *a, const char *typ, const char *claims,
+                             struct ma_span *ret);
+
+/* The claims set, JSON text (arena), of an id_token that a key of the own ring signed; nothing in it is checked, its
+ * expiry neither. MA_E_AUTH: no such token. */
+MA_MUST_USE int ma_jose_own_claims(struct ma_jose *j, struct ma_arena *a, struct ma_span compact, int64_t now_ms,
+                                   struct ma_span *ret);
 
 #endif

@@ -13,6 +13,8 @@ enum ma_bucket {
     MA_BUCKET_TENANT_READ,
     MA_BUCKET_TENANT_WRITE,
     MA_BUCKET_ADDRESS,
+    MA_BUCKET_LOGIN,  /* failed logins of an identifier from an address */
+    MA_BUCKET_NOTICE, /* how often such an address is noted */
     MA_BUCKET__COUNT
 };
 

@@ -17,6 +17,9 @@ struct ma_addr {
 MA_MUST_USE int ma_addr_parse(struct ma_span text, struct ma_addr *ret); /* "192.0.2.1", "2001:db8::1", "[…]" */
 void ma_addr_from_sockaddr(const struct sockaddr *sa, struct ma_addr *ret);
 void ma_addr_format(const struct ma_addr *a, char out[MA_ADDR_TEXT]);
+/* What counters go by: a site has a whole /64 of IPv6 addresses to itself; IPv4 addresses count one by one. Borrowed.
+ */
+struct ma_span ma_addr_key(const struct ma_addr *a);
 struct ma_cidr {
     struct ma_addr net;
     int bits; /* 0…128, on the mapped form */

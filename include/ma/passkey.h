@@ -41,6 +41,12 @@ struct ma_attestation_response {
     struct ma_span attestation_object; /* decoded */
     struct ma_span_list transports;
 };
+/* Verifies it against the challenge and the relying party id it was made for, and says what to store: all of *ret but
+ * method_id and user_handle. CPU lane. MA_E_AUTH with *fault (webauthn.h) when a check failed. */
+struct ma_webauthn_fault;
+MA_MUST_USE int ma_attestation_check(struct ma_ctx *ctx, struct ma_span challenge, struct ma_span rp_id,
+                                     const struct ma_attestation_response *in, struct ma_credential *ret,
+                                     struct ma_webauthn_fault *fault);
 /* A verified credential on its way into the database; opaque. */
 struct ma_new_credential;
 /* Checks the session and the attestation (CPU lane). *ret is set when there is something for ma_webauthn_finish or

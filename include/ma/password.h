@@ -22,6 +22,8 @@ struct ma_password_profile {
 size_t ma_password_check(struct ma_arena *a, const struct ma_password_policy *p, struct ma_span password,
                          const struct ma_password_profile *profile, const char *broken[MA_PASSWORD_RULES_MAX],
                          struct ma_span *ret_effective);
+/* What of a password is hashed and compared under this policy. Borrowed from it. */
+struct ma_span ma_password_effective(const struct ma_password_policy *p, struct ma_span password);
 /* True when the word is in the list (ASCII case-insensitive), O(1). which: 0 en_10k, 1 en_100k. */
 bool ma_dictionary_has(int which, struct ma_span word);
 #define MA_PASSWORD_HISTORY_TEXT "The password was used before; choose one that is not among the last ones"

@@ -88,36 +88,64 @@ static const struct ma_jfield f_body[] = {
     {.name = "location", .type = MA_F_RAW, .off = offsetof(struct body, ignored)}};
 static const struct ma_shape body_shape = MA_SHAPE(struct body, f_body);
 
-static int decode(struct ma_ctx *ctx, struct ma_span text, const char *pointer, struct ma_span *ret)
+/* MA_E_PARSE leaves the pointer of the member in *at. */
+static int decode(struct ma_ctx *ctx, struct ma_span text, const char *pointer, const char **at, struct ma_span *ret)
 {
     size_t n = 0, cap = text.n / 4 * 3 + 3;
     uint8_t *p = ma_arena_alloc(ctx->arena, cap);
     if (!p)
         return MA_E_NOMEM;
+    *at = pointer;
     if (ma_b64url_decode_padded(text, p, cap, &n) < 0)
-        return ma_problem_at(ctx, pointer, "must be base64url");
+        return MA_E_PARSE;
     *ret = ma_span_of(p, n);
     return MA_OK;
+}
+
+static int take(struct ma_ctx *ctx, const struct outer *in, struct ma_attestation_response *ret, const char **at,
+                const char **why)
+{
+    struct ma_span id;
+    *why = "must be base64url";
+    int r = decode(ctx, in->id, "/authn_response/id", at, &id);
+    if (r == MA_OK)
+        r = decode(ctx, in->raw_id, "/authn_response/rawId", at, &ret->id);
+    if (r == MA_OK && !ma_span_eq(id, ret->id)) {
+        *at = "/authn_response/id";
+        *why = "must be the same as rawId";
+        r = MA_E_PARSE;
+    }
+    if (r == MA_OK)
+        r = decode(ctx, in->response.client_data_json, "/authn_response/response/clientDataJSON", at,
+                   &ret->client_data_json);
+    if (r == MA_OK)
+        r = decode(ctx, in->response.attestation_object, "/authn_response/response/attestationObject", at,
+                   &ret->attestation_object);
+    ret->transports = in->response.transports.v ? in->response.transports : in->transports;
+    return r;
 }
 
 int ma_attestation_body(struct ma_ctx *ctx, struct ma_attestation_body *ret)
 {
     struct body b = {.auth_session = MA_SPAN_NULL};
-    struct ma_span id;
+    const char *at = NULL, *why = NULL;
     int r = ma_body(ctx, &body_shape, &b);
     if (r == MA_OK)
-        r = decode(ctx, b.authn.id, "/authn_response/id", &id);
-    if (r == MA_OK)
-        r = decode(ctx, b.authn.raw_id, "/authn_response/rawId", &ret->response.id);
-    if (r == MA_OK && !ma_span_eq(id, ret->response.id))
-        r = ma_problem_at(ctx, "/authn_response/id", "must be the same as rawId");
-    if (r == MA_OK)
-        r = decode(ctx, b.authn.response.client_data_json, "/authn_response/response/clientDataJSON",
-                   &ret->response.client_data_json);
-    if (r == MA_OK)
-        r = decode(ctx, b.authn.response.attestation_object, "/authn_response/response/attestationObject",
-                   &ret->response.attestation_object);
+        r = take(ctx, &b.authn, &ret->response, &at, &why);
     ret->auth_session = b.auth_session;
-    ret->response.transports = b.authn.response.transports.v ? b.authn.response.transports : b.authn.transports;
-    return r;
+    return r == MA_E_PARSE ? ma_problem_at(ctx, at, why) : r;
+}
+
+int ma_attestation_parse(struct ma_ctx *ctx, struct ma_span text, struct ma_attestation_response *ret)
+{
+    MA_CLEANUP(ma_json_free_p) struct ma_json *j = NULL;
+    struct ma_verrs errs = {.arena = ctx->arena};
+    struct outer o = {.id = MA_SPAN_NULL};
+    const char *at = NULL, *why = NULL;
+    int r = ma_json_parse(text, &j);
+    if (r == MA_OK)
+        r = ma_json_decode(j, ctx->arena, &outer_shape, &o, &errs);
+    if (r == MA_OK)
+        r = take(ctx, &o, ret, &at, &why);
+    return r == MA_E_INVAL ? MA_E_PARSE : r;
 }

@@ -4,7 +4,7 @@
 #ifndef MA_API_ATTESTATION_BODY_H
 #define MA_API_ATTESTATION_BODY_H
 
-#include "ma/passkey.h"
+#include "ma/passkey_wire.h"
 
 struct ma_attestation_body {
     struct ma_span auth_session;

@@ -9,10 +9,12 @@
 #include "int.h"
 #include "ma/app.h"
 #include "ma/codec.h"
+#include "ma/dpop.h"
 #include "ma/http.h"
 #include "ma/lanes.h"
 #include "ma/methods.h"
 
+#define DPOP_ALGS "ES256 RS256 ES384 PS256 EdDSA"
 enum { USER_ID_MAX = 255, NAME_MAX_BYTES = 300 };
 
 /* --- refusals (RFC 6750 §3, RFC 9449 §7.1) --- */
@@ -21,7 +23,7 @@ static int refuse_missing(struct ma_ctx *ctx)
 {
     (void)ma_problem(ctx, MA_P_MISSING_TOKEN, NULL);
     ma_header(ctx, "WWW-Authenticate", "Bearer");
-    ma_header(ctx, "WWW-Authenticate", "DPoP algs=\"ES256 RS256\"");
+    ma_header(ctx, "WWW-Authenticate", "DPoP algs=\"" DPOP_ALGS "\"");
     return MA_E_PROBLEM;
 }
 
@@ -34,22 +36,23 @@ static int refuse_token(struct ma_ctx *ctx, const char *scheme, const char *reas
     return MA_E_PROBLEM;
 }
 
-/* A site has a whole /64 of IPv6 addresses to itself; IPv4 addresses (kept mapped) count one by one. */
-static struct ma_span address_key(const struct ma_addr *a)
-{
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    bool v4 = memcmp(a->b, mapped, sizeof mapped) == 0;
-    return ma_span_of(a->b, v4 ? sizeof a->b : sizeof a->b / 2);
-}
-
 /* Guessing costs its address a token of a bucket; users whose tokens are remembered are not held up by it. */
 static struct ma_limit_state address_bucket(struct ma_ctx *ctx, bool take)
 {
     struct ma_limit_state s;
-    struct ma_span key = address_key(&ctx->req.client);
+    struct ma_span key = ma_addr_key(&ctx->req.client);
     int64_t limit = ctx->conf->rate_limit.enabled ? ctx->conf->rate_limit.address_failures : 0;
     (take ? ma_limit_take : ma_limit_peek)(ctx->app->limits, MA_BUCKET_ADDRESS, key, limit, 60000, ctx->now_ms, &s);
     return s;
+}
+
+/* "<scheme> <token>": the token, or p == NULL for another scheme. */
+static struct ma_span credentials(struct ma_span header, const char *scheme)
+{
+    size_t n = strlen(scheme);
+    if (header.n <= n || strncasecmp((const char *)header.p, scheme, n) != 0 || header.p[n] != ' ')
+        return MA_SPAN_NULL;
+    return ma_trim(ma_span_of(header.p + n, header.n - n));
 }
 
 /* --- the user --- */
@@ -243,6 +246,69 @@ static int keys_needed(struct ma_ctx *ctx, const struct ma_token *t)
     return ma_next(ctx, MA_LANE_NET, fetch_keys);
 }
 
+/* --- sender constraint (RFC 9449 §7) --- */
+
+static int refuse_proof(struct ma_ctx *ctx, enum ma_dpop_verdict v, const char *why)
+{
+    bool nonce = v == MA_DPOP_USE_NONCE;
+    char *fresh = ma_arena_alloc(ctx->arena, MA_DPOP_NONCE_LEN + 1);
+    (void)ma_problem(ctx, MA_P_INVALID_TOKEN, ma_arena_printf(ctx->arena, "Invalid Token: %s", why));
+    ma_header(ctx, "WWW-Authenticate",
+              ma_arena_printf(ctx->arena, "DPoP error=\"%s\", error_description=\"%s\", algs=\"" DPOP_ALGS "\"",
+                              nonce ? "use_dpop_nonce" : "invalid_dpop_proof", why));
+    if (nonce && fresh && ma_dpop_nonce(ctx->app->dpop, ctx->now_ms, fresh) == MA_OK)
+        ma_header(ctx, "DPoP-Nonce", fresh);
+    return MA_E_PROBLEM;
+}
+
+/* Once per request: a proof is good for one use, and the pipeline may begin again. */
+static int check_proof(struct ma_ctx *ctx, struct ma_span compact)
+{
+    char *jkt = ma_arena_alloc(ctx->arena, MA_JKT_LEN + 1);
+    const char *why = "";
+    struct ma_dpop_ask ask = {
+        .method = ctx->req.head ? "HEAD" : ma_verb_name(ctx->req.verb),
+        .url = ma_arena_printf(ctx->arena, "%s%.*s", ma_ctx_origin(ctx), (int)ctx->req.path.n,
+                               (const char *)ctx->req.path.p),
+        .access_token = compact,
+    };
+    if (ctx->proof_jkt.p)
+        return MA_OK;
+    if (!jkt || !ask.url)
+        return MA_E_NOMEM;
+    enum ma_dpop_verdict v = ma_dpop_verify(ctx->app->dpop, ctx->arena, ctx->req.dpop, &ask, ctx->now_ms, jkt, &why);
+    if (v == MA_DPOP_BUSY)
+        return MA_E_BUSY;
+    if (v != MA_DPOP_OK)
+        return refuse_proof(ctx, v, why);
+    ctx->proof_jkt = ma_span_of(jkt, MA_JKT_LEN);
+    return MA_OK;
+}
+
+/* A bound token needs a proof of its key, and an unbound one is refused where binding is asked for. */
+static int check_binding(struct ma_ctx *ctx, struct ma_span compact, struct ma_span jkt, struct ma_span client_id)
+{
+    bool dpop = credentials(ctx->req.authorization, "DPoP").p != NULL;
+    const struct ma_state_client *client = ma_state_client(ctx->state, client_id);
+    if (!jkt.p) {
+        if (dpop)
+            return refuse_token(ctx, "DPoP", "the token is not bound to a key");
+        if (ctx->state->api.require_dpop)
+            return refuse_token(ctx, "DPoP", "this API takes only tokens that are bound to a key (DPoP)");
+        if (client && client->require_dpop)
+            return refuse_token(ctx, "DPoP", "this client must use tokens that are bound to a key (DPoP)");
+        return MA_OK;
+    }
+    if (!dpop)
+        return refuse_token(ctx, "DPoP", "the token is bound to a key and needs a DPoP proof");
+    if (!ctx->req.dpop.p)
+        return refuse_proof(ctx, MA_DPOP_BAD, "the DPoP proof is missing");
+    int r = check_proof(ctx, compact);
+    if (r != MA_OK)
+        return r;
+    return ma_span_eq(ctx->proof_jkt, jkt) ? MA_OK : refuse_token(ctx, "DPoP", "the token is bound to another key");
+}
+
 static int verify(struct ma_ctx *ctx, struct ma_span compact, struct ma_token *t)
 {
     const char *reason = "unusable";
@@ -265,9 +331,7 @@ static int verify(struct ma_ctx *ctx, struct ma_span compact, struct ma_token *t
         (void)address_bucket(ctx, true);
         return refuse_token(ctx, "Bearer", reason);
     }
-    if (t->cnf_jkt.p) /* RFC 9449 §7.1: a bound token is no bearer token */
-        return refuse_token(ctx, "DPoP", "the token is bound to a key and needs a DPoP proof");
-    return MA_OK;
+    return check_binding(ctx, compact, t->cnf_jkt, t->client_id);
 }
 
 static int from_token(struct ma_ctx *ctx, struct ma_span compact, const uint8_t hash[MA_SHA256_LEN])
@@ -316,23 +380,14 @@ static int from_memo(struct ma_ctx *ctx, struct ma_auth_memo *memo, struct ma_sp
             ma_auth_cache_put(ctx->app->auth_cache, hash, memo);
     }
     ctx->who = memo->who;
-    return MA_OK;
-}
-
-/* "<scheme> <token>": the token, or p == NULL for another scheme. */
-static struct ma_span credentials(struct ma_span header, const char *scheme)
-{
-    size_t n = strlen(scheme);
-    if (header.n <= n || strncasecmp((const char *)header.p, scheme, n) != 0 || header.p[n] != ' ')
-        return MA_SPAN_NULL;
-    return ma_trim(ma_span_of(header.p + n, header.n - n));
+    return check_binding(ctx, compact, memo->who.jkt, memo->who.client_id);
 }
 
 int ma_authenticate(struct ma_ctx *ctx)
 {
-    if (credentials(ctx->req.authorization, "DPoP").p)
-        return refuse_token(ctx, "DPoP", "the token is not bound to a key");
-    struct ma_span compact = credentials(ctx->req.authorization, "Bearer");
+    struct ma_span compact = credentials(ctx->req.authorization, "DPoP");
+    if (!compact.p)
+        compact = credentials(ctx->req.authorization, "Bearer");
     if (!compact.p)
         return refuse_missing(ctx);
     if (compact.n > MA_TOKEN_MAX)

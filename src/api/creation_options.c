@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * PublicKeyCredentialCreationOptions as JSON (WebAuthn Level 3 §5.4).
  */
+#include "ma/passkey_wire.h"
+
 #include "ma/codec.h"
 #include "ma/webauthn.h"
-#include "method_json.h"
 
 enum { TEXT_MAX = 1024 };
 

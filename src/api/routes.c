@@ -4,6 +4,7 @@
  */
 #include "connected.h"
 #include "int.h"
+#include "ma/oauth.h"
 
 #include <stdio.h>
 
@@ -12,49 +13,60 @@
 enum { SMALL = 4096, CONNECT_BODY = 65536 };
 
 static const struct ma_route routes[] = {
-    {MA_GET, "/me/v1/factors", "getFactors", MA_SC_READ_FACTORS, MA_LANE_READ, 0, MA_RATE_READ, NULL,
-     ma_op_get_factors},
+    {MA_GET, "/me/v1/factors", "getFactors", MA_SC_READ_FACTORS, MA_LANE_READ, 0, MA_RATE_READ, NULL, ma_op_get_factors,
+     MA_STYLE_API},
     {MA_GET, METHODS, "getAuthenticationMethods", MA_SC_READ_METHODS, MA_LANE_READ, 0, MA_RATE_READ,
-     ma_op_list_methods_prepare, ma_op_list_methods},
+     ma_op_list_methods_prepare, ma_op_list_methods, MA_STYLE_API},
     {MA_POST, METHODS, "createAuthenticationMethod", MA_SC_CREATE_METHODS, MA_LANE_WRITE, SMALL, MA_RATE_WRITE,
-     ma_op_create_method_prepare, ma_op_create_method},
+     ma_op_create_method_prepare, ma_op_create_method, MA_STYLE_API},
     {MA_GET, METHODS "/{id}", "getAuthenticationMethod", MA_SC_READ_METHODS, MA_LANE_READ, 0, MA_RATE_READ, NULL,
-     ma_op_get_method},
+     ma_op_get_method, MA_STYLE_API},
     {MA_PATCH, METHODS "/{id}", "updateAuthenticationMethod", MA_SC_UPDATE_METHODS, MA_LANE_WRITE, SMALL, MA_RATE_WRITE,
-     ma_op_update_method_prepare, ma_op_update_method},
+     ma_op_update_method_prepare, ma_op_update_method, MA_STYLE_API},
     {MA_DELETE, METHODS "/{id}", "deleteAuthenticationMethod", MA_SC_DELETE_METHODS, MA_LANE_WRITE, 0, MA_RATE_WRITE,
-     NULL, ma_op_delete_method},
+     NULL, ma_op_delete_method, MA_STYLE_API},
     {MA_POST, METHODS "/{id}/verify", "confirmAuthenticationMethod", MA_SC_CREATE_METHODS, MA_LANE_WRITE, SMALL * 4,
-     MA_RATE_WRITE, ma_op_verify_method_prepare, ma_op_verify_method},
+     MA_RATE_WRITE, ma_op_verify_method_prepare, ma_op_verify_method, MA_STYLE_API},
     {MA_POST, CONNECTED "/connect", "createConnectedAccountRequest", MA_SC_CREATE_CONNECTED, MA_LANE_WRITE,
-     CONNECT_BODY, MA_RATE_WRITE, ma_op_connect_prepare, ma_op_connect},
+     CONNECT_BODY, MA_RATE_WRITE, ma_op_connect_prepare, ma_op_connect, MA_STYLE_API},
     {MA_POST, CONNECTED "/complete", "completeConnectedAccountRequest", MA_SC_CREATE_CONNECTED, MA_LANE_WRITE,
-     SMALL * 2, MA_RATE_WRITE, ma_op_complete_prepare, ma_op_complete},
+     SMALL * 2, MA_RATE_WRITE, ma_op_complete_prepare, ma_op_complete, MA_STYLE_API},
     {MA_GET, CONNECTED "/accounts", "getConnectedAccounts", MA_SC_READ_CONNECTED, MA_LANE_READ, 0, MA_RATE_READ,
-     ma_op_list_accounts_prepare, ma_op_list_accounts},
+     ma_op_list_accounts_prepare, ma_op_list_accounts, MA_STYLE_API},
     {MA_DELETE, CONNECTED "/accounts/{id}", "deleteConnectedAccount", MA_SC_DELETE_CONNECTED, MA_LANE_WRITE, 0,
-     MA_RATE_WRITE, ma_op_delete_account_prepare, ma_op_delete_account},
+     MA_RATE_WRITE, ma_op_delete_account_prepare, ma_op_delete_account, MA_STYLE_API},
     {MA_GET, CONNECTED "/connections", "getConnectedAccountsConnections", MA_SC_READ_CONNECTED, MA_LANE_READ, 0,
-     MA_RATE_READ, ma_op_list_connections_prepare, ma_op_list_connections},
-    {MA_GET, MA_CONNECT_PATH, "visitConnect", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_connect_visit},
+     MA_RATE_READ, ma_op_list_connections_prepare, ma_op_list_connections, MA_STYLE_API},
+    {MA_GET, "/me/v1/consents", "getConsents", MA_SC_READ_CONSENTS, MA_LANE_READ, 0, MA_RATE_READ, NULL,
+     ma_op_list_consents, MA_STYLE_API},
+    {MA_GET, "/me/v1/consents/{consent_id}", "getConsent", MA_SC_READ_CONSENTS, MA_LANE_READ, 0, MA_RATE_READ, NULL,
+     ma_op_get_consent, MA_STYLE_API},
+    {MA_GET, "/me/v1/organizations", "getOrganizations", MA_SC_READ_ORGANIZATIONS, MA_LANE_READ, 0, MA_RATE_READ,
+     ma_op_list_organizations_prepare, ma_op_list_organizations, MA_STYLE_API},
+    {MA_GET, MA_CONNECT_PATH, "visitConnect", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_connect_visit,
+     MA_STYLE_PAGE},
     {MA_GET, CONNECTED "/callback", "connectCallback", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL,
-     ma_op_connect_callback},
-    {MA_GET, "/login/callback", "loginCallback", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL,
-     ma_op_connect_callback},
-    {MA_GET, "/.well-known/jwks.json", "getJwks", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_jwks},
+     ma_op_connect_callback, MA_STYLE_PAGE},
+    {MA_GET, "/login/callback", "loginCallback", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_connect_callback,
+     MA_STYLE_PAGE},
+    {MA_GET, "/.well-known/jwks.json", "getJwks", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_jwks,
+     MA_STYLE_API},
     {MA_GET, "/.well-known/webauthn", "getRelatedOrigins", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL,
-     ma_op_related_origins},
+     ma_op_related_origins, MA_STYLE_API},
     {MA_GET, "/.well-known/apple-app-site-association", "getAppleAssociation", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE,
-     NULL, ma_op_apple_association},
+     NULL, ma_op_apple_association, MA_STYLE_API},
     {MA_GET, "/.well-known/assetlinks.json", "getAssetLinks", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL,
-     ma_op_asset_links},
-    {MA_GET, "/api-errors/{code}", "explainError", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_explain_error},
+     ma_op_asset_links, MA_STYLE_API},
+    {MA_GET, "/api-errors/{code}", "explainError", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_explain_error,
+     MA_STYLE_API},
 };
 
 /* The listener of metrics_listen: no users there, nothing to authenticate. */
 static const struct ma_route health_routes[] = {
-    {MA_GET, "/health/live", "healthLive", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_health_live},
-    {MA_GET, "/health/ready", "healthReady", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_health_ready},
+    {MA_GET, "/health/live", "healthLive", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_health_live,
+     MA_STYLE_API},
+    {MA_GET, "/health/ready", "healthReady", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_health_ready,
+     MA_STYLE_API},
 };
 
 const struct ma_route *ma_api_routes(size_t *ret_n)
@@ -82,16 +94,25 @@ static void scopes_text(ma_scopes scopes, struct ma_buf *b)
     }
 }
 
+static void list_rows(struct ma_buf *b, const struct ma_route *r, size_t n, const char *before, const char *sep,
+                      const char *after)
+{
+    for (; n > 0; r++, n--) {
+        ma_buf_printf(b, "%s%s %s%s%s%s", before, ma_verb_name(r->verb), r->path, sep, r->op, sep);
+        scopes_text(r->scopes, b);
+        ma_buf_printf(b, "%s%s%s%u%s\n", sep, lanes[r->lane], sep, r->body_max, after);
+    }
+}
+
+/* Both tables, whether or not the token service is on. */
 static const char *list(struct ma_arena *a, const char *before, const char *sep, const char *after)
 {
+    size_t n = 0;
+    const struct ma_route *oauth = ma_oauth_routes(&n);
     struct ma_buf b;
-    ma_buf_init_arena(&b, a, 2048, 65536);
-    for (size_t i = 0; i < MA_COUNT(routes); i++) {
-        const struct ma_route *r = &routes[i];
-        ma_buf_printf(&b, "%s%s %s%s%s%s", before, ma_verb_name(r->verb), r->path, sep, r->op, sep);
-        scopes_text(r->scopes, &b);
-        ma_buf_printf(&b, "%s%s%s%u%s\n", sep, lanes[r->lane], sep, r->body_max, after);
-    }
+    ma_buf_init_arena(&b, a, 4096, 65536);
+    list_rows(&b, routes, MA_COUNT(routes), before, sep, after);
+    list_rows(&b, oauth, n, before, sep, after);
     ma_buf_byte(&b, 0);
     return ma_buf_err(&b) < 0 ? NULL : (const char *)b.p;
 }

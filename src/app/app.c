@@ -10,9 +10,11 @@
 #include "ma/admin.h"
 #include "ma/api.h"
 #include "ma/auth.h"
+#include "ma/dpop.h"
 #include "ma/http.h"
 #include "ma/lanes.h"
 #include "ma/methods.h"
+#include "ma/oauth.h"
 
 enum { EXPIRE_BATCH = 500, EXPIRE_GRACE_MS = 3600000 };
 
@@ -48,6 +50,11 @@ static int housekeeping(const struct ma_app *app, struct ma_db *db, bool *ret_mo
         ma_expire_pending(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
         ma_connect_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
         ma_account_lapse(db, now, now - MA_ACCOUNT_IDLE_MS, EXPIRE_BATCH),
+        ma_sessions_expire(db, now, EXPIRE_BATCH),
+        ma_flows_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
+        ma_challenges_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
+        ma_codes_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
+        ma_families_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
     };
     *ret_more = false;
     for (size_t i = 0; i < MA_COUNT(n); i++) {
@@ -166,6 +173,8 @@ static int start_lanes(struct ma_app *app, const struct ma_conf *conf, char why[
     if (r == MA_OK)
         r = ma_auth_cache_new(app->rand, &app->auth_cache);
     if (r == MA_OK)
+        r = ma_dpop_new(app->rand, &app->dpop);
+    if (r == MA_OK)
         r = ma_list_cache_new(&app->list_cache);
     if (r == MA_OK)
         r = ma_providers_new(&app->providers);
@@ -192,10 +201,27 @@ static int start_courier(struct ma_app *app, const struct ma_conf *conf, char wh
     return ma_courier_start(&env, conf, &app->courier, why);
 }
 
+/* The rows of the API and, where it is on, of the token service; they live as long as the app. */
+static int join_routes(struct ma_app *app, const struct ma_conf *conf, struct ma_http_env *env)
+{
+    size_t n = 0, more = 0;
+    const struct ma_route *api = ma_api_routes(&n), *oauth = ma_oauth_routes(&more);
+    struct ma_route *all = calloc(n + more, sizeof *all);
+    if (!all)
+        return MA_E_NOMEM;
+    memcpy(all, api, n * sizeof *all);
+    if (conf->token_service)
+        memcpy(all + n, oauth, more * sizeof *all);
+    app->routes = env->routes = all;
+    env->n_routes = n + (conf->token_service ? more : 0);
+    return MA_OK;
+}
+
 static int start_listeners(struct ma_app *app, const struct ma_conf *conf, char why[256])
 {
     struct ma_http_env env = {.app = app, .listen = conf->listen, .threads = conf->http_threads};
-    env.routes = ma_api_routes(&env.n_routes);
+    if (join_routes(app, conf, &env) < 0)
+        return MA_E_NOMEM;
     int r = ma_http_start(&env, &app->http, why);
     if (r == MA_OK && conf->metrics_listen[0]) {
         struct ma_http_env health = {.app = app, .listen = conf->metrics_listen, .threads = 1};
@@ -281,6 +307,7 @@ void ma_app_stop(struct ma_app *app)
     ma_lanes_free(app->lanes); /* a late request may still have asked for a place */
     ma_courier_free(app->courier);
     ma_auth_cache_free(app->auth_cache);
+    ma_dpop_free(app->dpop);
     ma_list_cache_free(app->list_cache);
     ma_providers_free(app->providers);
     ma_refreshes_free(app->refreshes);
@@ -292,5 +319,6 @@ void ma_app_stop(struct ma_app *app)
     /* The writer last: its close checkpoints the log. */
     ma_db_close(app->writer);
     ma_vault_close(app->vault);
+    free((void *)(uintptr_t)app->routes);
     free(app);
 }

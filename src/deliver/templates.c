@@ -28,6 +28,10 @@ EMBED(ma_tpl_enroll_code_email_subject, "enroll-code.email.subject");
 EMBED(ma_tpl_enroll_code_email_text, "enroll-code.email.text");
 EMBED(ma_tpl_enroll_code_sms_text, "enroll-code.sms.text");
 EMBED(ma_tpl_enroll_code_voice_text, "enroll-code.voice.text");
+EMBED(ma_tpl_login_code_email_subject, "login-code.email.subject");
+EMBED(ma_tpl_login_code_email_text, "login-code.email.text");
+EMBED(ma_tpl_login_code_sms_text, "login-code.sms.text");
+EMBED(ma_tpl_login_code_voice_text, "login-code.voice.text");
 
 static const char *const part_names[MA_TEMPLATE__COUNT] = {"email.subject", "email.text", "sms.text", "voice.text"};
 
@@ -42,6 +46,11 @@ static const struct builtin {
       {ma_tpl_enroll_code_email_text, ma_tpl_enroll_code_email_text_end},
       {ma_tpl_enroll_code_sms_text, ma_tpl_enroll_code_sms_text_end},
       {ma_tpl_enroll_code_voice_text, ma_tpl_enroll_code_voice_text_end}}},
+    {"login-code",
+     {{ma_tpl_login_code_email_subject, ma_tpl_login_code_email_subject_end},
+      {ma_tpl_login_code_email_text, ma_tpl_login_code_email_text_end},
+      {ma_tpl_login_code_sms_text, ma_tpl_login_code_sms_text_end},
+      {ma_tpl_login_code_voice_text, ma_tpl_login_code_voice_text_end}}},
 };
 
 enum placeholder { PH_CODE, PH_TENANT, PH_MINUTES, PH_NAME, PH__COUNT };

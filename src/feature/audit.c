@@ -7,6 +7,7 @@
 #include "ma/buf.h"
 #include "ma/codec.h"
 #include "ma/jsonw.h"
+#include "ma/signin.h"
 
 enum { DETAIL_MAX = 4096, USER_AGENT_MAX = 256 };
 
@@ -42,24 +43,31 @@ static struct ma_span method_detail(struct ma_ctx *ctx, const char *method_type,
     return ma_buf_err(&b) < 0 ? MA_LIT("{}") : ma_buf_view(&b);
 }
 
-static int insert(struct ma_ctx *ctx, const char *type, const char *operation, struct ma_span method_id,
-                  struct ma_span detail)
+/* Leaves the row with what every row tells about the request. */
+static int insert_row(struct ma_ctx *ctx, struct ma_audit_row *row)
 {
     char ip[MA_ADDR_TEXT];
     ma_addr_format(&ctx->req.client, ip);
+    row->at = ctx->now_ms;
+    row->ip = ma_span_str(ip);
+    row->user_agent = cut(ctx->req.user_agent, USER_AGENT_MAX);
+    row->request_id = ma_span_str(ctx->request_id);
+    row->method_id = cut(row->method_id, MA_METHOD_ID_MAX);
+    return ma_audit_insert(ctx->db, row);
+}
+
+static int insert(struct ma_ctx *ctx, const char *type, const char *operation, struct ma_span method_id,
+                  struct ma_span detail)
+{
     struct ma_audit_row row = {
-        .at = ctx->now_ms,
         .type = ma_span_str(type),
         .operation = ma_span_str(operation),
         .user_id = ctx->who.user_id,
         .client_id = ctx->who.client_id,
-        .ip = ma_span_str(ip),
-        .user_agent = cut(ctx->req.user_agent, USER_AGENT_MAX),
-        .request_id = ma_span_str(ctx->request_id),
-        .method_id = cut(method_id, MA_METHOD_ID_MAX),
+        .method_id = method_id,
         .detail = detail,
     };
-    return ma_audit_insert(ctx->db, &row);
+    return insert_row(ctx, &row);
 }
 
 int ma_audit_method(struct ma_ctx *ctx, const char *operation, enum ma_factor type, struct ma_span method_id)
@@ -115,4 +123,29 @@ void ma_audit_failure(struct ma_ctx *ctx)
                    ctx->audit.operation, ctx->audit.method_id, method_detail(ctx, ctx->audit.method_type, true));
     if (r < 0)
         ma_log(ctx->log, MA_LOG_ERROR, "audit.failed", MA_KV_S("error", ma_err_text(r)));
+}
+
+int ma_audit_signin(struct ma_ctx *ctx, const char *type, struct ma_span user_id, struct ma_span client_id,
+                    struct ma_span detail)
+{
+    struct ma_audit_row row = {
+        .type = ma_span_str(type),
+        .user_id = user_id,
+        .client_id = client_id,
+        .detail = detail.n > 0 ? detail : MA_SPAN_NULL,
+    };
+    return insert_row(ctx, &row);
+}
+
+int ma_audit_assertion(struct ma_ctx *ctx, const char *type, enum ma_factor factor, struct ma_span method_id,
+                       bool counter_regressed)
+{
+    const char *detail = ma_arena_printf(ctx->arena, "{\"authenticator\":{\"type\":\"%s\"%s}}", ma_factor_name(factor),
+                                         counter_regressed ? ",\"counter_regressed\":true" : "");
+    return detail ? insert(ctx, type, NULL, method_id, ma_span_str(detail)) : MA_E_NOMEM;
+}
+
+int ma_audit_factor(struct ma_ctx *ctx, const char *type, enum ma_factor factor, struct ma_span method_id)
+{
+    return ma_audit_assertion(ctx, type, factor, method_id, false);
 }

@@ -159,40 +159,51 @@ int ma_phone_normalise(struct ma_arena *a, struct ma_span in, struct ma_span *re
     return ret->p ? MA_OK : MA_E_NOMEM;
 }
 
-static struct ma_counter_rule message_rule(const struct ma_ctx *ctx, enum ma_factor type)
+struct ma_counter_rule ma_rule_messages(const struct ma_ctx *ctx, enum ma_factor type)
 {
     if (type == MA_FACTOR_EMAIL)
         return (struct ma_counter_rule){"email", ctx->conf->rate_limit.email_per_hour, HOUR_MS};
     return (struct ma_counter_rule){"sms", ctx->conf->rate_limit.sms_per_hour, HOUR_MS};
 }
 
-static int send_code(struct ma_ctx *ctx, const struct ma_method *m, struct ma_span code)
+int ma_send_code(struct ma_ctx *ctx, const char *template_name, const struct ma_code_letter *letter)
 {
     struct ma_user u;
     int r = ma_user_get(ctx->db, ctx->arena, ctx->who.user_id, &u);
     if (r < 0)
         return r;
     struct ma_message msg = {
-        .channel = m->type == MA_FACTOR_EMAIL ? MA_CHANNEL_EMAIL
-                   : m->voice                 ? MA_CHANNEL_VOICE
-                                              : MA_CHANNEL_SMS,
+        .channel = letter->channel,
         .user_id = ctx->who.user_id,
-        .to = m->address,
-        .template_name = "enroll-code",
-        .code = code,
+        .to = letter->to,
+        .template_name = template_name,
+        .code = letter->code,
         .tenant = ctx->state->tenant.friendly_name,
         .name = u.name,
-        .minutes = (int)((ma_enrol_ttl_ms(ctx, m->type) + 59999) / 60000),
+        .minutes = (int)((letter->ttl_ms + 59999) / 60000),
     };
     ctx->wake_courier = true;
     return ma_outbox_enqueue(ctx->db, ctx->app->vault, ctx->app->templates, ctx->app->rand, ctx->arena, &msg,
                              ctx->now_ms);
 }
 
+static int send_code(struct ma_ctx *ctx, const struct ma_method *m, struct ma_span code)
+{
+    struct ma_code_letter letter = {
+        .channel = m->type == MA_FACTOR_EMAIL ? MA_CHANNEL_EMAIL
+                   : m->voice                 ? MA_CHANNEL_VOICE
+                                              : MA_CHANNEL_SMS,
+        .to = m->address,
+        .code = code,
+        .ttl_ms = ma_enrol_ttl_ms(ctx, m->type),
+    };
+    return ma_send_code(ctx, "enroll-code", &letter);
+}
+
 /* Everything that may say no, before anything is written. */
 static int may_send(struct ma_ctx *ctx, enum ma_factor type, struct ma_span address, bool voice)
 {
-    struct ma_counter_rule rule = message_rule(ctx, type);
+    struct ma_counter_rule rule = ma_rule_messages(ctx, type);
     int r = ma_require_factor(ctx, type);
     if (r == MA_OK && type == MA_FACTOR_PHONE && !(voice ? ctx->conf->delivery.voice : ctx->conf->delivery.sms)[0])
         r = ma_problem(ctx, MA_P_BAD_REQUEST, "unsupported_challenge_type");

@@ -38,6 +38,15 @@ MA_MUST_USE int ma_pending_insert(struct ma_ctx *ctx, struct ma_method *m);
 /* Takes a token of a durable bucket or answers 429. */
 MA_MUST_USE int ma_counter_require(struct ma_ctx *ctx, const struct ma_counter_rule *rule);
 struct ma_counter_rule ma_rule_otp_failures(const struct ma_ctx *ctx);
+struct ma_counter_rule ma_rule_messages(const struct ma_ctx *ctx, enum ma_factor type);
+
+/* A code to the user ctx->who names, through the outbox. */
+struct ma_code_letter {
+    enum ma_channel channel;
+    struct ma_span to, code;
+    int64_t ttl_ms;
+};
+MA_MUST_USE int ma_send_code(struct ma_ctx *ctx, const char *template_name, const struct ma_code_letter *letter);
 
 /* id "password|<base64url of the user id>"; arena. */
 struct ma_span ma_password_method_id(struct ma_arena *a, struct ma_span user_id);
@@ -47,6 +56,21 @@ MA_MUST_USE int ma_password_view(struct ma_ctx *ctx, struct ma_method_view *ret)
 /* Answers 400 unless the user has a database identity and connection and identity_user_id (p == NULL: any) name it. */
 MA_MUST_USE int ma_require_identity(struct ma_ctx *ctx, const struct ma_user *u, struct ma_span connection,
                                     struct ma_span identity_user_id);
+
+/* What ma_signin_factors shows, with the whole addresses. Makes ctx->who this user. */
+MA_MUST_USE int ma_second_factors(struct ma_ctx *ctx, const struct ma_user *user,
+                                  struct ma_method_view ret[MA_METHODS_LISTED_MAX], size_t *ret_n);
+/* One of them; MA_E_NOTFOUND. */
+MA_MUST_USE int ma_second_factor(struct ma_ctx *ctx, const struct ma_user *user, struct ma_span id,
+                                 struct ma_method_view *ret);
+/* The user's challenge of this name within the flow, still open. MA_E_EXPIRED otherwise. */
+MA_MUST_USE int ma_challenge_find(struct ma_ctx *ctx, const struct ma_user *user, struct ma_span flow_mac,
+                                  struct ma_span oob_code, struct ma_challenge *ret);
+/* Audit row about a second factor: detail {"authenticator": type}. */
+MA_MUST_USE int ma_audit_factor(struct ma_ctx *ctx, const char *type, enum ma_factor factor, struct ma_span method_id);
+/* The same, and whether the authenticator's counter did not grow. */
+MA_MUST_USE int ma_audit_assertion(struct ma_ctx *ctx, const char *type, enum ma_factor factor,
+                                   struct ma_span method_id, bool counter_regressed);
 
 /* TOTP */
 MA_MUST_USE int ma_totp_check(struct ma_ctx *ctx, const struct ma_method *m, struct ma_span code, int64_t *ret_step);

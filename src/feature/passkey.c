@@ -188,37 +188,49 @@ static int fill_row(struct ma_ctx *ctx, const struct ma_webauthn_credential *c,
         .rp_id = rp_id,
     };
     memcpy(row->aaguid, c->aaguid, sizeof row->aaguid);
-    int r = ma_user_handle_get(ctx->db, ctx->arena, ctx->who.user_id, &row->user_handle);
     bool lost = !row->credential_id.p || !row->public_key.p || (in->transports.v && !row->transports.p);
-    return r == MA_OK && lost ? MA_E_NOMEM : r;
+    return lost ? MA_E_NOMEM : MA_OK;
+}
+
+int ma_attestation_check(struct ma_ctx *ctx, struct ma_span challenge, struct ma_span rp_id,
+                         const struct ma_attestation_response *in, struct ma_credential *ret,
+                         struct ma_webauthn_fault *fault)
+{
+    struct ma_span rp = ma_arena_dup(ctx->arena, rp_id);
+    struct ma_webauthn_credential c;
+    struct ma_webauthn_policy policy = {.rp_id = (const char *)rp.p,
+                                        .require_uv = ctx->conf->webauthn.require_uv,
+                                        .attestation_verified = ctx->conf->webauthn.attestation_verified};
+    *fault = (struct ma_webauthn_fault){NULL, NULL, NULL};
+    if (!rp.p)
+        return MA_E_NOMEM;
+    int r = ma_passkey_origins(ctx, rp, in->client_data_json, &policy.origins, &policy.n_origins);
+    if (r == MA_OK)
+        r = ma_webauthn_register(ctx->arena, &policy, challenge, in->client_data_json, in->attestation_object, &c,
+                                 fault);
+    if (r == MA_OK && !ma_span_eq(in->id, c.credential_id)) {
+        *fault = (struct ma_webauthn_fault){"/authn_response/rawId",
+                                            "The credential id is not that of the authenticator data", "7.1"};
+        r = MA_E_AUTH;
+    }
+    if ((r == MA_E_PARSE || r == MA_E_AUTH) && fault->pointer) {
+        ma_log(ctx->log, MA_LOG_INFO, "webauthn.refused", MA_KV_S("step", fault->step),
+               MA_KV_S("request_id", ctx->request_id));
+        return MA_E_AUTH;
+    }
+    return r == MA_OK ? fill_row(ctx, &c, in, rp, ret) : r;
 }
 
 static int verify(struct ma_ctx *ctx, const struct ma_attestation_response *in, struct ma_new_credential *nc)
 {
     struct ma_span data = nc->session.data;
-    struct ma_span challenge = ma_span_of(data.p, MA_CHALLENGE_LEN);
-    struct ma_span rp_id = ma_arena_dup(ctx->arena, ma_span_of(data.p + MA_CHALLENGE_LEN, data.n - MA_CHALLENGE_LEN));
-    struct ma_webauthn_credential c;
-    struct ma_webauthn_fault fault = {NULL, NULL, NULL};
-    struct ma_webauthn_policy policy = {.rp_id = (const char *)rp_id.p,
-                                        .require_uv = ctx->conf->webauthn.require_uv,
-                                        .attestation_verified = ctx->conf->webauthn.attestation_verified};
-    if (!rp_id.p)
-        return MA_E_NOMEM;
-    int r = ma_passkey_origins(ctx, rp_id, in->client_data_json, &policy.origins, &policy.n_origins);
-    if (r == MA_OK)
-        r = ma_webauthn_register(ctx->arena, &policy, challenge, in->client_data_json, in->attestation_object, &c,
-                                 &fault);
-    if ((r == MA_E_PARSE || r == MA_E_AUTH) && fault.pointer) {
-        ma_log(ctx->log, MA_LOG_INFO, "webauthn.refused", MA_KV_S("step", fault.step),
-               MA_KV_S("request_id", ctx->request_id));
+    struct ma_webauthn_fault fault;
+    int r =
+        ma_attestation_check(ctx, ma_span_of(data.p, MA_CHALLENGE_LEN),
+                             ma_span_of(data.p + MA_CHALLENGE_LEN, data.n - MA_CHALLENGE_LEN), in, &nc->row, &fault);
+    if (r == MA_E_AUTH)
         return ma_problem_at(ctx, fault.pointer, fault.detail);
-    }
-    if (r < 0)
-        return r;
-    if (!ma_span_eq(in->id, c.credential_id))
-        return ma_problem_at(ctx, "/authn_response/rawId", "The credential id is not that of the authenticator data");
-    return fill_row(ctx, &c, in, rp_id, &nc->row);
+    return r == MA_OK ? ma_user_handle_get(ctx->db, ctx->arena, ctx->who.user_id, &nc->row.user_handle) : r;
 }
 
 int ma_webauthn_prepare(struct ma_ctx *ctx, struct ma_span id, struct ma_span auth_session,

@@ -285,14 +285,17 @@ static void check_profile(struct check *c, const struct ma_password_profile *pro
                                  (const char *)fields.p));
 }
 
+struct ma_span ma_password_effective(const struct ma_password_policy *p, struct ma_span password)
+{
+    return p->max_length_exceeded == 0 ? truncated(password) : password;
+}
+
 size_t ma_password_check(struct ma_arena *a, const struct ma_password_policy *p, struct ma_span password,
                          const struct ma_password_profile *profile, const char *broken[MA_PASSWORD_RULES_MAX],
                          struct ma_span *ret_effective)
 {
     struct check c = {.a = a, .p = p, .password = password, .broken = broken};
-    if (p->max_length_exceeded == 0)
-        c.password = truncated(password);
-    *ret_effective = c.password;
+    *ret_effective = c.password = ma_password_effective(p, password);
     if (!decode(a, c.password, &c.plain) || !decode_folded(a, c.password, &c.folded)) {
         broke(&c, no_memory);
         return c.n;

@@ -5,6 +5,7 @@
 
 #include "ma/app.h"
 #include "ma/codec.h"
+#include "ma/web.h"
 
 enum { BODY_HINT = 1024, BODY_MAX = 512 * 1024 };
 
@@ -66,10 +67,46 @@ static void write_errors(struct ma_jw *w, const struct ma_verrs *errs)
     ma_jw_arr_end(w);
 }
 
+/* RFC 6749 §5.2 and what else clients of token services know. */
+static const char *oauth_error(enum ma_problem_id id)
+{
+    switch (id) {
+    case MA_P_INTERNAL:
+        return "server_error";
+    case MA_P_UNAVAILABLE:
+        return "temporarily_unavailable";
+    case MA_P_TOO_MANY:
+    case MA_P_RATE:
+        return "too_many_requests";
+    case MA_P_FORBIDDEN:
+        return "access_denied";
+    default:
+        return "invalid_request";
+    }
+}
+
+static int write_oauth(struct ma_ctx *ctx, enum ma_problem_id id, const char *detail)
+{
+    struct ma_jw w;
+    ma_reply_json(ctx, ma_problem_def(id)->status, &w);
+    ma_jw_obj(&w);
+    ma_jw_kcstr(&w, "error", oauth_error(id));
+    ma_jw_kcstr(&w, "error_description", detail ? detail : ma_problem_def(id)->detail);
+    ma_jw_obj_end(&w);
+    ma_header(ctx, "Cache-Control", "no-store");
+    return MA_E_PROBLEM;
+}
+
 static int write_problem(struct ma_ctx *ctx, enum ma_problem_id id, const char *detail, const struct ma_verrs *errs)
 {
     const struct ma_problem_def *d = ma_problem_def(id);
     struct ma_jw w;
+    if (ctx->route && ctx->route->style == MA_STYLE_OAUTH)
+        return write_oauth(ctx, id, detail);
+    if (ctx->route && ctx->route->style == MA_STYLE_PAGE) {
+        (void)ma_page(ctx, d->status, d->title, detail ? detail : d->detail);
+        return MA_E_PROBLEM;
+    }
     ma_reply_json(ctx, d->status, &w);
     ma_jw_obj(&w);
     const char *type = ma_arena_printf(ctx->arena, "%s/api-errors/%s", ctx->conf->base_url, d->code);

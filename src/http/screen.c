@@ -11,6 +11,7 @@ enum {
     H_CONTENT_LENGTH,
     H_TRANSFER_ENCODING,
     H_AUTHORIZATION,
+    H_DPOP,
     H_CONTENT_TYPE,
     H_ORIGIN,
     H_USER_AGENT,
@@ -32,6 +33,7 @@ static const struct {
     [H_CONTENT_LENGTH] = {"content-length", 14, true},
     [H_TRANSFER_ENCODING] = {"transfer-encoding", 17, true},
     [H_AUTHORIZATION] = {"authorization", 13, true},
+    [H_DPOP] = {"dpop", 4, true}, /* RFC 9449 §4.3 check 1 */
     [H_CONTENT_TYPE] = {"content-type", 12, true},
     [H_ORIGIN] = {"origin", 6, true},
     [H_USER_AGENT] = {"user-agent", 10, true},
@@ -99,6 +101,8 @@ static struct ma_span *slot(struct ma_req *req, int h)
         return &req->host;
     case H_AUTHORIZATION:
         return &req->authorization;
+    case H_DPOP:
+        return &req->dpop;
     case H_CONTENT_TYPE:
         return &req->content_type;
     case H_ORIGIN:

@@ -109,7 +109,9 @@ static const char *check_parties(const struct claims *c, const struct ma_expect 
     ret->issuer = find_issuer(e, c->iss, &problem);
     if (problem)
         return problem;
-    const char *audience = e->view->aud[e->host_domain];
+    const char *audience = e->audience ? e->audience : e->view->aud[e->host_domain];
+    if (e->audience && ret->issuer != MA_ISSUER_OWN)
+        return "the token is from another issuer";
     if (ret->issuer != MA_ISSUER_OWN && e->view->v[ret->issuer]->audience[0])
         audience = e->view->v[ret->issuer]->audience;
     if (!aud_has(&c->aud, audience))

@@ -38,6 +38,10 @@ const char *ma_jws_parse_upto(struct ma_arena *a, struct ma_span compact, size_t
 /* The token's signature was good: its header will be recognised by this thread. */
 void ma_jws_remember(struct ma_span compact, const struct ma_jws *jws);
 extern const char MA_JWS_NOMEM[];
+/* Its pieces, for tokens with a header of their own: three parts, none empty; one part's bytes (arena), NULL or
+ * `problem` or MA_JWS_NOMEM. */
+bool ma_jws_split(struct ma_span s, struct ma_span *head, struct ma_span *body, struct ma_span *sig);
+const char *ma_jws_decode_part(struct ma_arena *a, struct ma_span part, const char *problem, struct ma_span *ret);
 
 struct ma_jwks;
 enum ma_jws_verdict { MA_JWS_GOOD, MA_JWS_UNKNOWN_KID, MA_JWS_WRONG_ALG, MA_JWS_BAD_SIG };
@@ -75,10 +79,43 @@ MA_MUST_USE int ma_jwks_parse(struct ma_span text, struct ma_jwks **ret);
 /* True when a key of `old` is not in `now` as it was. Either may be NULL. */
 bool ma_jwks_lost_any(const struct ma_jwks *old, const struct ma_jwks *now);
 bool ma_jwks_same(const struct ma_jwks *a, const struct ma_jwks *b);
+/* The members of one public JWK as they are written there. */
+struct ma_jwk_text {
+    struct ma_span kty, crv, n, e, x, y;
+};
+/* Owned (ma_key_free). MA_E_UNSUPPORTED or MA_E_INVAL for a key that is none of ours. */
+MA_MUST_USE int ma_jwk_key(struct ma_arena *a, const struct ma_jwk_text *text, struct ma_key **ret);
 /* RFC 7638 thumbprint, base64url: 43 characters. */
 MA_MUST_USE int ma_jwk_thumbprint(const struct ma_key *key, struct ma_arena *a, char out[44]);
 /* Public JWKS text of a set whose keys have one algorithm each. arena. */
 MA_MUST_USE int ma_jwks_write(const struct ma_jwks *s, struct ma_arena *a, int64_t now_ms, struct ma_span *ret);
+
+/* --- replay.c: names that may be used once, until they lapse --- */
+
+#define MA_REPLAY_SHARDS 64u
+#define MA_REPLAY_SLOTS 16384u /* of a shard, 20 bytes each, made when it is first needed: 20 MiB in all */
+#define MA_REPLAY_ROOM                                                                                                 \
+    12288u                   /* live names of a shard, 786,432 in all: three quarters, so that searching stays short   \
+                              */
+#define MA_REPLAY_SLACK_S 30 /* kept past their end: clocks that are read early, or set back a little */
+
+struct ma_replay;
+enum ma_replay_verdict { MA_REPLAY_NEW, MA_REPLAY_SEEN, MA_REPLAY_FULL };
+/* room: live names of a shard, at most MA_REPLAY_ROOM. Owned (ma_replay_free). */
+MA_MUST_USE int ma_replay_new(const struct ma_rand *r, size_t room, struct ma_replay **ret);
+void ma_replay_free(struct ma_replay *r);
+/* The name is its parts one after the other. Exactly one of any number of threads hears NEW. until_s is the last
+ * second in which it matters. FULL: not remembered, so it must be refused. */
+enum ma_replay_verdict ma_replay_add(struct ma_replay *r, const struct ma_span *parts, size_t n, int64_t until_s,
+                                     int64_t now_s);
+
+/* --- dpop.c --- */
+
+struct ma_dpop;
+/* ma_dpop_new with this room in a shard. */
+MA_MUST_USE int ma_dpop_new_sized(const struct ma_rand *r, size_t room, struct ma_dpop **ret);
+/* An http or https URL without query and fragment, normalised as htu is compared. arena. MA_E_PARSE, MA_E_NOMEM. */
+MA_MUST_USE int ma_dpop_url(struct ma_arena *a, struct ma_span url, struct ma_span *ret);
 
 /* --- ring.c: the own signing keys on disk --- */
 
@@ -253,6 +290,7 @@ struct ma_expect {
     const struct ma_view *view;
     int host_domain;
     int64_t now_ms;
+    const char *audience; /* instead of the API's; own tokens only then. NULL: the API's */
 };
 /* Decodes and checks everything but the signature into *ret (issuer and domain included). NULL, MA_JWS_NOMEM or
  * the reason. */

@@ -517,8 +517,9 @@ static enum ma_token_verdict check_signature(struct ma_jose *j, struct ma_issuer
     return v == MA_TOK_NEED_KEYS ? ma_issuer_may_ask(j, i, keys) : v;
 }
 
-enum ma_token_verdict ma_token_verify(struct ma_jose *j, struct ma_arena *a, struct ma_span compact, int host_domain,
-                                      int64_t now_ms, struct ma_token *ret, const char **ret_reason)
+static enum ma_token_verdict verify_for(struct ma_jose *j, struct ma_arena *a, struct ma_span compact, int host_domain,
+                                        const char *audience, int64_t now_ms, struct ma_token *ret,
+                                        const char **ret_reason)
 {
     MA_CLEANUP(ma_view_unref_p) struct ma_view *v = ma_jose_view(j);
     struct ma_jws jws;
@@ -529,7 +530,7 @@ enum ma_token_verdict ma_token_verify(struct ma_jose *j, struct ma_arena *a, str
         *ret_reason = "the request came to an unknown domain";
         return MA_TOK_BAD;
     }
-    struct ma_expect expect = {v, host_domain, now_ms};
+    struct ma_expect expect = {v, host_domain, now_ms, audience};
     /* Claims first: only a token that would otherwise be good may cost a signature check or cause a fetch. */
     const char *problem = ma_jws_parse(a, compact, &jws);
     if (!problem)
@@ -547,6 +548,19 @@ enum ma_token_verdict ma_token_verify(struct ma_jose *j, struct ma_arena *a, str
     return verdict;
 }
 
+enum ma_token_verdict ma_token_verify(struct ma_jose *j, struct ma_arena *a, struct ma_span compact, int host_domain,
+                                      int64_t now_ms, struct ma_token *ret, const char **ret_reason)
+{
+    return verify_for(j, a, compact, host_domain, NULL, now_ms, ret, ret_reason);
+}
+
+enum ma_token_verdict ma_token_verify_for(struct ma_jose *j, struct ma_arena *a, struct ma_span compact,
+                                          int host_domain, const char *audience, int64_t now_ms, struct ma_token *ret,
+                                          const char **ret_reason)
+{
+    return verify_for(j, a, compact, host_domain, audience, now_ms, ret, ret_reason);
+}
+
 int ma_jose_fetch(struct ma_jose *j, struct ma_httpc *c, int issuer)
 {
     char why[256];
@@ -554,4 +568,13 @@ int ma_jose_fetch(struct ma_jose *j, struct ma_httpc *c, int issuer)
     if (issuer < 0 || (size_t)issuer >= v->n)
         return MA_E_NOTFOUND;
     return ma_issuer_fetch(j, v->v[issuer], c, &v->policy, MA_FETCH_FORCED, why);
+}
+
+bool ma_jose_is_own_audience(struct ma_jose *j, struct ma_span audience)
+{
+    MA_CLEANUP(ma_view_unref_p) struct ma_view *v = ma_jose_view(j);
+    for (size_t i = 0; i < v->n_domains; i++)
+        if (ma_span_eq_str(audience, v->aud[i]))
+            return true;
+    return false;
 }

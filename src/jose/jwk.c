@@ -245,6 +245,12 @@ static int build_key(struct ma_arena *a, const struct jwk *k, struct ma_key **re
     return MA_E_UNSUPPORTED;
 }
 
+int ma_jwk_key(struct ma_arena *a, const struct ma_jwk_text *text, struct ma_key **ret)
+{
+    const struct jwk k = {.kty = text->kty, .crv = text->crv, .n = text->n, .e = text->e, .x = text->x, .y = text->y};
+    return build_key(a, &k, ret);
+}
+
 static bool has_kid(const struct ma_jwks *s, struct ma_span kid)
 {
     for (size_t i = 0; kid.n && i < s->n; i++) {

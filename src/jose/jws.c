@@ -51,7 +51,7 @@ static bool typ_ok(const struct header *h)
     return !h->has_typ || same_word(h->typ, "jwt") || typ_access(h);
 }
 
-static const char *decode_part(struct ma_arena *a, struct ma_span part, const char *problem, struct ma_span *ret)
+const char *ma_jws_decode_part(struct ma_arena *a, struct ma_span part, const char *problem, struct ma_span *ret)
 {
     size_t cap = part.n / 4 * 3 + 3;
     size_t n = 0;
@@ -143,12 +143,12 @@ static const char *read_header(struct ma_arena *a, struct ma_span head, struct m
     struct ma_span text = MA_SPAN_NULL;
     if (recall(a, head, ret))
         return NULL;
-    const char *problem = decode_part(a, head, "the token's header is not base64url", &text);
+    const char *problem = ma_jws_decode_part(a, head, "the token's header is not base64url", &text);
     return problem ? problem : parse_header(a, text, ret);
 }
 
 /* Exactly three parts; the third may not hold a dot because its decoder refuses one. */
-static bool split(struct ma_span s, struct ma_span *head, struct ma_span *body, struct ma_span *sig)
+bool ma_jws_split(struct ma_span s, struct ma_span *head, struct ma_span *body, struct ma_span *sig)
 {
     const uint8_t *d1 = s.n ? memchr(s.p, '.', s.n) : NULL;
     if (!d1)
@@ -175,11 +175,11 @@ const char *ma_jws_parse_upto(struct ma_arena *a, struct ma_span compact, size_t
     struct ma_span sig;
     if (compact.n > max)
         return "the token is too long";
-    if (!split(compact, &head, &body, &sig))
+    if (!ma_jws_split(compact, &head, &body, &sig))
         return "the token does not have three parts";
     const char *problem = read_header(a, head, ret);
     if (!problem)
-        problem = decode_part(a, body, "the token's payload is not base64url", &ret->payload);
+        problem = ma_jws_decode_part(a, body, "the token's payload is not base64url", &ret->payload);
     if (problem)
         return problem;
     if (sig.n > MA_B64URL_LEN(MA_SIG_MAX) || ma_b64url_decode(sig, ret->sig, sizeof(ret->sig), &ret->sig_n) < 0)

@@ -171,3 +171,12 @@ int ma_jose_client_assertion(struct ma_jose *j, struct ma_arena *a, const char *
         r = add_life(t, now_s, MA_ASSERTION_TTL_S);
     return r == MA_OK ? finish(j, a, t, "JWT", ret) : r;
 }
+
+int ma_jose_sign(struct ma_jose *j, struct ma_arena *a, const char *typ, const char *claims, struct ma_span *ret)
+{
+    MA_CLEANUP(jwt_free_p) jwt_t *t = NULL;
+    if (jwt_new(&t) != 0)
+        return MA_E_NOMEM;
+    int r = from_errno(jwt_add_grants_json(t, claims));
+    return r == MA_OK ? finish(j, a, t, typ, ret) : r;
+}

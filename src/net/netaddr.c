@@ -22,6 +22,11 @@ static bool is_v4(const struct ma_addr *a)
     return memcmp(a->b, V4_MAPPED, sizeof(V4_MAPPED)) == 0;
 }
 
+struct ma_span ma_addr_key(const struct ma_addr *a)
+{
+    return ma_span_of(a->b, is_v4(a) ? sizeof a->b : sizeof a->b / 2);
+}
+
 int ma_addr_parse(struct ma_span text, struct ma_addr *ret)
 {
     char s[INET6_ADDRSTRLEN];

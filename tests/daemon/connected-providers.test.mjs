@@ -2,7 +2,7 @@
  * Connected accounts at providers that are slow, down, wrong or peculiar. */
 import crypto from 'node:crypto';
 import { assert, test, before, after, FACTORS, Key, eventually, isProblem } from './lib/kit.mjs';
-import { Journey, STATE, accounts, connect, connectDaemon, connectSoon, connection, isErrorRedirect, member, random, stopAll, travelled } from './lib/connect.mjs';
+import { Journey, accounts, connect, connectDaemon, connectSoon, connection, isErrorRedirect, member, random, stopAll, travelled } from './lib/connect.mjs';
 import { OAuthUpstream, Upstream } from './lib/upstream.mjs';
 
 const OWN = ['server_error', 'temporarily_unavailable', 'access_denied'];

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Connected accounts: the whole way with a real OpenID provider, lists, deletion, audit. */
-import { assert, test, before, after, DB, ORIGIN, problem, isProblem, pointers, grant, client } from './lib/kit.mjs';
-import { ACCOUNTS, CA, CA_SCOPES, CALLBACK, CLIENTS, CONNECTIONS, Journey, REDIRECT, REDIRECT_QUERY, STATE, accountPath, accounts, connect, connectDaemon,
+import { assert, test, before, after, DB, ORIGIN, isProblem, pointers, grant, client } from './lib/kit.mjs';
+import { ACCOUNTS, CA, CA_SCOPES, CALLBACK, CONNECTIONS, Journey, REDIRECT, REDIRECT_QUERY, STATE, accountPath, accounts, connect, connectDaemon,
   connection, isErrorRedirect, member, random, stopAll, travelled } from './lib/connect.mjs';
-import { Browser, Upstream } from './lib/upstream.mjs';
+import { Upstream } from './lib/upstream.mjs';
 
 let d;
 let acme;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "ma/api.h"
+#include "ma/oauth.h"
 
 #define SC MA_SC_READ_METHODS
 
@@ -57,28 +58,36 @@ static const struct {
     struct ma_route rows[2];
     const char *fault; /* part of the reason; NULL: accepted */
 } tables[] = {
-    {"one row", {{MA_GET, "/a", "a", SC, 0, 0, 0, NULL, handler}}, NULL},
-    {"public, said so", {{MA_GET, "/a", "a", MA_PUBLIC, 0, 0, 0, NULL, handler}}, NULL},
-    {"two scopes", {{MA_GET, "/a", "a", SC | MA_SC_READ_FACTORS, 0, 0, 0, NULL, handler}}, NULL},
+    {"one row", {{MA_GET, "/a", "a", SC, 0, 0, 0, NULL, handler, MA_STYLE_API}}, NULL},
+    {"public, said so", {{MA_GET, "/a", "a", MA_PUBLIC, 0, 0, 0, NULL, handler, MA_STYLE_API}}, NULL},
+    {"two scopes", {{MA_GET, "/a", "a", SC | MA_SC_READ_FACTORS, 0, 0, 0, NULL, handler, MA_STYLE_API}}, NULL},
     {"two methods of one path",
-     {{MA_GET, "/a", "a", SC, 0, 0, 0, NULL, handler}, {MA_POST, "/a", "b", SC, 0, 0, 0, NULL, handler}},
+     {{MA_GET, "/a", "a", SC, 0, 0, 0, NULL, handler, MA_STYLE_API},
+      {MA_POST, "/a", "b", SC, 0, 0, 0, NULL, handler, MA_STYLE_API}},
      NULL},
     {"a literal beside a parameter",
-     {{MA_GET, "/a/{id}", "a", SC, 0, 0, 0, NULL, handler}, {MA_GET, "/a/b", "b", SC, 0, 0, 0, NULL, handler}},
+     {{MA_GET, "/a/{id}", "a", SC, 0, 0, 0, NULL, handler, MA_STYLE_API},
+      {MA_GET, "/a/b", "b", SC, 0, 0, 0, NULL, handler, MA_STYLE_API}},
      NULL},
-    {"no scope", {{MA_GET, "/a", "a", 0, 0, 0, 0, NULL, handler}}, "/a names no scope"},
-    {"public with a scope", {{MA_GET, "/a", "a", MA_PUBLIC | SC, 0, 0, 0, NULL, handler}}, "is public and names"},
-    {"a scope nobody knows", {{MA_GET, "/a", "a", SC | 1ull << 40, 0, 0, 0, NULL, handler}}, "an unknown scope"},
-    {"no handler", {{MA_GET, "/a", "a", SC, 0, 0, 0, NULL, NULL}}, "is incomplete"},
-    {"no operation", {{MA_GET, "/a", NULL, SC, 0, 0, 0, NULL, handler}}, "is incomplete"},
-    {"relative path", {{MA_GET, "a", "a", SC, 0, 0, 0, NULL, handler}}, "is incomplete"},
-    {"HEAD is derived", {{MA_HEAD, "/a", "a", SC, 0, 0, 0, NULL, handler}}, "is derived"},
-    {"OPTIONS is derived", {{MA_OPTIONS, "/a", "a", SC, 0, 0, 0, NULL, handler}}, "is derived"},
+    {"no scope", {{MA_GET, "/a", "a", 0, 0, 0, 0, NULL, handler, MA_STYLE_API}}, "/a names no scope"},
+    {"public with a scope",
+     {{MA_GET, "/a", "a", MA_PUBLIC | SC, 0, 0, 0, NULL, handler, MA_STYLE_API}},
+     "is public and names"},
+    {"a scope nobody knows",
+     {{MA_GET, "/a", "a", SC | 1ull << 40, 0, 0, 0, NULL, handler, MA_STYLE_API}},
+     "an unknown scope"},
+    {"no handler", {{MA_GET, "/a", "a", SC, 0, 0, 0, NULL, NULL, MA_STYLE_API}}, "is incomplete"},
+    {"no operation", {{MA_GET, "/a", NULL, SC, 0, 0, 0, NULL, handler, MA_STYLE_API}}, "is incomplete"},
+    {"relative path", {{MA_GET, "a", "a", SC, 0, 0, 0, NULL, handler, MA_STYLE_API}}, "is incomplete"},
+    {"HEAD is derived", {{MA_HEAD, "/a", "a", SC, 0, 0, 0, NULL, handler, MA_STYLE_API}}, "is derived"},
+    {"OPTIONS is derived", {{MA_OPTIONS, "/a", "a", SC, 0, 0, 0, NULL, handler, MA_STYLE_API}}, "is derived"},
     {"duplicate",
-     {{MA_GET, "/a", "a", SC, 0, 0, 0, NULL, handler}, {MA_GET, "/a", "b", SC, 0, 0, 0, NULL, handler}},
+     {{MA_GET, "/a", "a", SC, 0, 0, 0, NULL, handler, MA_STYLE_API},
+      {MA_GET, "/a", "b", SC, 0, 0, 0, NULL, handler, MA_STYLE_API}},
      "is a duplicate"},
     {"ambiguous: parameters by another name",
-     {{MA_GET, "/a/{id}/c", "a", SC, 0, 0, 0, NULL, handler}, {MA_GET, "/a/{x}/c", "b", SC, 0, 0, 0, NULL, handler}},
+     {{MA_GET, "/a/{id}/c", "a", SC, 0, 0, 0, NULL, handler, MA_STYLE_API},
+      {MA_GET, "/a/{x}/c", "b", SC, 0, 0, 0, NULL, handler, MA_STYLE_API}},
      "is a duplicate"},
 };
 
@@ -228,16 +237,18 @@ END_TEST
 
 START_TEST(test_route_texts)
 {
-    size_t n = 0, lines = 0;
-    const struct ma_route *routes = ma_api_routes(&n);
+    size_t n = 0, more = 0, lines = 0;
+    const struct ma_route *routes = ma_api_routes(&n), *oauth = ma_oauth_routes(&more);
     const char *text = ma_api_routes_text(arena), *md = ma_api_routes_markdown(arena);
     ck_assert_ptr_nonnull(text);
     ck_assert_ptr_nonnull(md);
     for (const char *p = text; *p; p++)
         lines += *p == '\n';
-    ck_assert_uint_eq(lines, n);
+    ck_assert_uint_eq(lines, n + more);
     for (size_t i = 0; i < n; i++)
         ck_assert_msg(strstr(text, routes[i].op) && strstr(md, routes[i].path), "%s", routes[i].op);
+    for (size_t i = 0; i < more; i++)
+        ck_assert_msg(strstr(text, oauth[i].op) && strstr(md, oauth[i].path), "%s", oauth[i].op);
     ck_assert_ptr_nonnull(strstr(text, "GET /me/v1/factors getFactors read:me:factors read 0\n"));
 }
 END_TEST

@@ -89,3 +89,20 @@ export function create(options, origin, over = {}, credential = new Credential(o
       authenticatorData: b64url(authData), publicKey: 'AA', publicKeyAlgorithm: COSE_ALG[credential.alg] },
   };
 }
+
+/* What navigator.credentials.get() gives for {challenge, rpId}. handle: the user handle (base64url) the credential was
+ * made for. `over`: as above, and signature (function of the bytes), userHandle (null leaves it out). */
+export function get(options, origin, credential, handle, over = {}) {
+  let client = { type: over.type ?? 'webauthn.get', challenge: over.challenge ?? options.challenge, origin: over.origin ?? origin, crossOrigin: false };
+  if (over.client) client = over.client(client);
+  const text = JSON.stringify(client);
+  const authData = credential.authData(options.rpId, { flags: FLAG.UP | FLAG.UV, ...over, id: undefined });
+  let signature = credential.sign(Buffer.concat([authData, sha256(text)]));
+  if (over.signature) signature = over.signature(signature);
+  const id = b64url(over.id ?? credential.id);
+  const userHandle = over.userHandle === undefined ? handle : over.userHandle;
+  return {
+    id, rawId: id, type: 'public-key', authenticatorAttachment: 'platform', clientExtensionResults: {},
+    response: { authenticatorData: b64url(authData), clientDataJSON: b64url(text), signature: b64url(signature), ...(userHandle ? { userHandle } : {}) },
+  };
+}

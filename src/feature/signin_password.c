@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Signing in with a password: whom an identifier means, what a wrong guess costs, and one answer for unknown users and
+ * wrong passwords, in words and in time.
+ */
+#include "ma/signin.h"
+
+#include <pthread.h>
+
+#include "int.h"
+#include "ma/codec.h"
+#include "ma/crypto.h"
+
+enum { IDENTIFIER_MAX = 255, MINUTE_MS = 60000, HOUR_MS = 3600000, DETAIL_MAX = 2048 };
+
+/* --- whom it means --- */
+
+/* The only user found; several are nobody. */
+static int only(const struct ma_user v[2], size_t n, struct ma_user *ret)
+{
+    if (n != 1)
+        return MA_E_NOTFOUND;
+    *ret = v[0];
+    return MA_OK;
+}
+
+static int by_email(struct ma_ctx *ctx, struct ma_span text, struct ma_span connection, struct ma_user *ret)
+{
+    struct ma_user v[2];
+    struct ma_span address;
+    size_t n = 0;
+    int r = ma_email_normalise(ctx->arena, text, &address);
+    if (r == MA_OK)
+        r = ma_user_by_email(ctx->db, ctx->arena, address, connection, v, MA_COUNT(v), &n);
+    return r == MA_OK ? only(v, n, ret) : r == MA_E_PARSE ? MA_E_NOTFOUND : r;
+}
+
+static int by_phone(struct ma_ctx *ctx, struct ma_span text, struct ma_span connection, struct ma_user *ret)
+{
+    struct ma_user v[2];
+    struct ma_span number;
+    size_t n = 0;
+    int r = ma_phone_normalise(ctx->arena, text, &number);
+    if (r == MA_OK)
+        r = ma_user_by_phone(ctx->db, ctx->arena, number, connection, v, MA_COUNT(v), &n);
+    return r == MA_OK ? only(v, n, ret) : r == MA_E_PARSE ? MA_E_NOTFOUND : r;
+}
+
+static int by_id(struct ma_ctx *ctx, struct ma_span text, struct ma_span connection, struct ma_user *ret)
+{
+    int r = ma_user_get(ctx->db, ctx->arena, text, ret);
+    if (r < 0)
+        return r;
+    bool fits = ret->connection.p && (!connection.p || ma_span_eq(ret->connection, connection));
+    return fits ? MA_OK : MA_E_NOTFOUND;
+}
+
+/* Every kind is looked for, so that looking takes the same time whom it finds. */
+static int find_user(struct ma_ctx *ctx, struct ma_span text, struct ma_span connection, struct ma_user *ret)
+{
+    static int (*const ways[])(struct ma_ctx *, struct ma_span, struct ma_span, struct ma_user *) = {by_email, by_phone,
+                                                                                                     by_id};
+    bool found = false;
+    *ret = (struct ma_user){.user_id = MA_SPAN_NULL};
+    if (text.n == 0 || text.n > IDENTIFIER_MAX || !ma_utf8_valid(text) || ma_utf8_has_control(text))
+        return MA_OK;
+    for (size_t i = 0; i < MA_COUNT(ways); i++) {
+        struct ma_user u;
+        int r = ways[i](ctx, text, connection.n > 0 ? connection : MA_SPAN_NULL, &u);
+        if (r < 0 && r != MA_E_NOTFOUND)
+            return r;
+        if (r == MA_OK && !found)
+            *ret = u;
+        found |= r == MA_OK;
+    }
+    return MA_OK;
+}
+
+/* --- what a wrong guess costs --- */
+
+struct bucket_key {
+    uint8_t b[IDENTIFIER_MAX + 1 + sizeof(((struct ma_addr *)0)->b)];
+    size_t n;
+};
+
+/* Identifier in small letters, 0, address. */
+static struct bucket_key key_of(struct ma_ctx *ctx, struct ma_span identifier)
+{
+    struct bucket_key k = {.n = 0};
+    struct ma_span address = ma_addr_key(&ctx->req.client), number;
+    if (ma_phone_normalise(ctx->arena, identifier, &number) == MA_OK) /* however it is written */
+        identifier = number;
+    for (size_t i = 0; i < identifier.n && i < IDENTIFIER_MAX; i++) {
+        uint8_t c = identifier.p[i];
+        k.b[k.n++] = c >= 'A' && c <= 'Z' ? (uint8_t)(c + ('a' - 'A')) : c;
+    }
+    k.b[k.n++] = 0;
+    memcpy(k.b + k.n, address.p, address.n);
+    k.n += address.n;
+    return k;
+}
+
+typedef void (*limit_fn)(struct ma_limits *, enum ma_bucket, struct ma_span, int64_t, int64_t, int64_t,
+                         struct ma_limit_state *);
+
+/* Seconds to wait, or 0. The login bucket stays on whatever rate_limit.enabled says. */
+static int64_t count(struct ma_ctx *ctx, struct ma_span identifier, limit_fn fn)
+{
+    struct ma_limit_state login, address;
+    struct bucket_key k = key_of(ctx, identifier);
+    int64_t per_address = ctx->conf->rate_limit.enabled ? ctx->conf->rate_limit.address_failures : 0;
+    fn(ctx->app->limits, MA_BUCKET_LOGIN, ma_span_of(k.b, k.n), ctx->conf->rate_limit.login_failures_per_minute,
+       MINUTE_MS, ctx->now_ms, &login);
+    fn(ctx->app->limits, MA_BUCKET_ADDRESS, ma_addr_key(&ctx->req.client), per_address, MINUTE_MS, ctx->now_ms,
+       &address);
+    return login.retry_after_s > address.retry_after_s ? login.retry_after_s : address.retry_after_s;
+}
+
+/* --- the password --- */
+
+static pthread_once_t dummy_once = PTHREAD_ONCE_INIT;
+static char dummy[MA_PHC_MAX]; /* of a password nobody has; empty when it could not be made */
+
+static void make_dummy(void)
+{
+    const struct ma_rand *rand = ma_rand_system();
+    uint8_t unknown[32];
+    if (rand->fill(rand, unknown, sizeof unknown) < 0 ||
+        ma_password_hash(rand, MA_ARGON2_DEFAULT, ma_span_of(unknown, sizeof unknown), dummy) < 0)
+        dummy[0] = '\0';
+    ma_wipe(unknown, sizeof unknown);
+}
+
+/* An overlong password is also tried as it was typed: the state document's passwords are hashed whole. How many hashes
+ * that takes depends on its length alone. */
+static int compare(const char *stored, struct ma_span effective, struct ma_span password)
+{
+    int r = ma_password_verify(stored, effective);
+    return r == MA_E_AUTH && password.n > MA_PASSWORD_MAX_BYTES ? ma_password_verify(stored, password) : r;
+}
+
+static struct ma_span effective_of(const struct ma_ctx *ctx, const struct ma_user *u, struct ma_span password)
+{
+    const struct ma_state_connection *c = u->connection.p ? ma_state_connection(ctx->state, u->connection) : NULL;
+    return c ? ma_password_effective(&c->password_policy, password) : password;
+}
+
+/* A string that an import brought gives way to one of ours. */
+static int upgrade(struct ma_ctx *ctx, struct ma_span stored, struct ma_span effective, struct ma_signin *ret)
+{
+    if (!ma_password_needs_rehash((const char *)stored.p, MA_ARGON2_DEFAULT) || stored.n >= sizeof ret->rehash_from)
+        return MA_OK;
+    memcpy(ret->rehash_from, stored.p, stored.n);
+    ret->rehash_from[stored.n] = '\0';
+    return ma_password_hash(ctx->app->rand, MA_ARGON2_DEFAULT, effective, ret->rehash_to);
+}
+
+static int check(struct ma_ctx *ctx, struct ma_span password, struct ma_signin *ret)
+{
+    struct ma_password_row row = {.hash = MA_SPAN_NULL};
+    struct ma_span effective = effective_of(ctx, &ret->user, password);
+    int r = ret->user.user_id.p ? ma_password_get(ctx->db, ctx->arena, ret->user.user_id, &row) : MA_E_NOTFOUND;
+    if (r < 0 && r != MA_E_NOTFOUND)
+        return r;
+    (void)pthread_once(&dummy_once, make_dummy);
+    if (r == MA_E_NOTFOUND) {
+        r = compare(dummy, effective, password);
+        return r == MA_OK || r == MA_E_AUTH ? MA_OK : r == MA_E_UNSUPPORTED ? MA_E_CRYPTO : r;
+    }
+    r = compare((const char *)row.hash.p, effective, password);
+    if (r == MA_E_UNSUPPORTED) {
+        ma_log(ctx->log, MA_LOG_ERROR, "password.unusable", MA_KV_SPAN("user_id", ret->user.user_id));
+        return MA_OK;
+    }
+    if (r < 0)
+        return r == MA_E_AUTH ? MA_OK : r;
+    ret->verdict = ret->user.blocked ? MA_SIGNIN_BLOCKED : MA_SIGNIN_OK;
+    return ret->user.blocked ? MA_OK : upgrade(ctx, row.hash, effective, ret);
+}
+
+int ma_signin_password(struct ma_ctx *ctx, struct ma_span identifier, struct ma_span connection,
+                       struct ma_span password, struct ma_signin *ret)
+{
+    *ret = (struct ma_signin){.verdict = MA_SIGNIN_WRONG, .identifier = ma_trim(identifier)};
+    ret->retry_after_s = count(ctx, ret->identifier, ma_limit_peek);
+    if (ret->retry_after_s > 0) {
+        ret->verdict = MA_SIGNIN_TOO_MANY;
+        return MA_OK;
+    }
+    int r = find_user(ctx, ret->identifier, connection, &ret->user);
+    if (r == MA_OK)
+        r = check(ctx, password, ret);
+    if (r == MA_OK && ret->verdict == MA_SIGNIN_WRONG) /* at once: guesses side by side see each other's cost */
+        (void)count(ctx, ret->identifier, ma_limit_take);
+    return r;
+}
+
+/* --- what stays of it --- */
+
+/* People type passwords into the wrong field: of an unknown user only what looks like a name is kept. */
+static bool presentable(struct ma_ctx *ctx, const struct ma_signin *s)
+{
+    struct ma_span out;
+    return s->user.user_id.p || ma_email_normalise(ctx->arena, s->identifier, &out) == MA_OK ||
+           ma_phone_normalise(ctx->arena, s->identifier, &out) == MA_OK;
+}
+
+static int audit(struct ma_ctx *ctx, const char *type, const struct ma_signin *s, const char *error)
+{
+    struct ma_buf b;
+    struct ma_jw w;
+    ma_buf_init_arena(&b, ctx->arena, 256, DETAIL_MAX);
+    ma_jw_init(&w, &b);
+    ma_jw_obj(&w);
+    if (presentable(ctx, s))
+        ma_jw_kstr(&w, "user_name", s->identifier);
+    if (error)
+        ma_jw_kcstr(&w, "error", error);
+    ma_jw_obj_end(&w);
+    return ma_audit_signin(ctx, type, s->user.user_id, ctx->who.client_id,
+                           ma_buf_err(&b) < 0 ? MA_LIT("{}") : ma_buf_view(&b));
+}
+
+/* One row a minute and address: who is held up may try as often as they like. */
+static int audit_held_up(struct ma_ctx *ctx, const struct ma_signin *s)
+{
+    struct ma_limit_state notice;
+    ma_limit_take(ctx->app->limits, MA_BUCKET_NOTICE, ma_addr_key(&ctx->req.client), 1, MINUTE_MS, ctx->now_ms,
+                  &notice);
+    return notice.allowed ? audit(ctx, "limit_wc", s, "too many failed logins") : MA_OK;
+}
+
+/* Many addresses that guess at one user: told to the operator; locking out the user would be the guesser's doing. */
+static int count_user(struct ma_ctx *ctx, const struct ma_signin *s)
+{
+    const struct ma_counter_rule rule = {"login_failures", MA_LOGIN_FAILURES_PER_HOUR, HOUR_MS};
+    struct ma_counter_state c;
+    int r = ma_counter_take(ctx->db, s->user.user_id, &rule, ctx->now_ms, &c);
+    if (r < 0 || !c.allowed || c.remaining > 0)
+        return r;
+    ma_log(ctx->log, MA_LOG_WARN, "login.guessed_at", MA_KV_SPAN("user_id", s->user.user_id));
+    return audit(ctx, "limit_wc", s, "too many wrong passwords of this user");
+}
+
+static int wrong(struct ma_ctx *ctx, const struct ma_signin *s)
+{
+    if (!s->user.user_id.p)
+        return audit(ctx, "fu", s, NULL);
+    int r = audit(ctx, "fp", s, NULL);
+    return r == MA_OK ? count_user(ctx, s) : r;
+}
+
+static int rehash(struct ma_ctx *ctx, const struct ma_signin *s)
+{
+    if (!s->rehash_to[0])
+        return MA_OK;
+    int r = ma_password_rehash(ctx->db, s->user.user_id, ma_span_str(s->rehash_from), ma_span_str(s->rehash_to));
+    return r == MA_E_CONFLICT || r == MA_E_NOTFOUND ? MA_OK : r; /* it was changed meanwhile */
+}
+
+int ma_signin_password_done(struct ma_ctx *ctx, const struct ma_signin *s)
+{
+    int r = MA_OK;
+    switch (s->verdict) {
+    case MA_SIGNIN_OK:
+        r = rehash(ctx, s);
+        return r == MA_OK ? audit(ctx, "s", s, NULL) : r;
+    case MA_SIGNIN_BLOCKED:
+        return audit(ctx, "fp", s, "user is blocked");
+    case MA_SIGNIN_TOO_MANY:
+        return audit_held_up(ctx, s);
+    case MA_SIGNIN_WRONG:
+    case MA_SIGNIN_EXPIRED:
+    case MA_SIGNIN_NO_FACTOR:
+    case MA_SIGNIN_PENDING:
+    default:
+        return wrong(ctx, s);
+    }
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The authorization code grant (RFC 6749 §4.1.3, RFC 7636 §4.6, RFC 9449 §10).
+ */
+#include "int.h"
+
+#include "ma/codec.h"
+#include "ma/crypto.h"
+
+static int refuse(struct ma_ctx *ctx, const struct ma_code *code, const char *why)
+{
+    struct ma_span user = code ? code->user_id : MA_SPAN_NULL;
+    int r = ma_audit_signin(ctx, "feacft", user, ctx->who.client_id, MA_SPAN_NULL);
+    if (r < 0)
+        return r;
+    ctx->keep = true;
+    return ma_oauth_fail(ctx, 403, "invalid_grant", why);
+}
+
+/* A code shown twice may have been stolen: what its first use brought dies (RFC 6749 §4.1.2). */
+static int refuse_used(struct ma_ctx *ctx, const struct ma_code *code)
+{
+    int r = MA_OK;
+    if (code->family_id.p)
+        r = ma_family_revoke(ctx->db, code->user_id, code->family_id, ctx->now_ms);
+    if (r < 0 && r != MA_E_CONFLICT)
+        return r;
+    return refuse(ctx, code, "Invalid authorization code");
+}
+
+/* Without a challenge there may be no verifier either: somebody took the challenge away (RFC 9700 §2.1.1). */
+static bool verifier_fits(struct ma_span challenge, struct ma_span verifier)
+{
+    uint8_t hash[MA_SHA256_LEN];
+    char text[MA_B64URL_LEN(MA_SHA256_LEN) + 1];
+    if (!challenge.p || !verifier.p)
+        return !challenge.p && !verifier.p;
+    if (ma_sha256(verifier, hash) < 0)
+        return false;
+    ma_b64url_encode(ma_span_of(hash, sizeof hash), text);
+    return ma_ct_eq(ma_span_str(text), challenge);
+}
+
+/* Why the code is not good for this request; NULL when it is. */
+static const char *problem_of(const struct ma_oauth *o, const struct ma_code *code,
+                              const struct ma_authorize_request *req)
+{
+    if (!ma_span_eq(code->client_id, o->client->client_id))
+        return "Invalid authorization code";
+    if (o->in.redirect_uri.p ? !ma_span_eq(o->in.redirect_uri, code->redirect_uri) : o->client->callbacks.n != 1)
+        return "redirect_uri differs from the one of the authorization request.";
+    if (!verifier_fits(req->code_challenge, o->in.code_verifier))
+        return "Failed to verify code verifier";
+    if (req->dpop_jkt.p && !ma_span_eq(req->dpop_jkt, o->jkt))
+        return "The authorization code is bound to another DPoP key.";
+    return NULL;
+}
+
+static int fill(struct ma_ctx *ctx, struct ma_oauth *o, const struct ma_code *code,
+                const struct ma_authorize_request *req, struct ma_issue *is)
+{
+    struct ma_factor_choice v[MA_FACTORS_SHOWN_MAX];
+    size_t n = 0;
+    const char *why = NULL;
+    *is = (struct ma_issue){.client = o->client,
+                            .authn = req->authn,
+                            .org_id = req->org_id,
+                            .nonce = req->nonce,
+                            .session_id = code->session_id,
+                            .jkt = o->jkt};
+    int r = ma_user_get(ctx->db, ctx->arena, code->user_id, &is->user);
+    if (r == MA_E_NOTFOUND || (r == MA_OK && is->user.blocked))
+        return refuse(ctx, code, r == MA_OK ? "user is blocked" : "Invalid authorization code");
+    if (r < 0)
+        return r;
+    if (!ma_scope_grant(ctx, o->client, &is->user, req->granted_audience, req->granted_scope, &is->granted, &why))
+        return ma_oauth_fail(ctx, 403, "access_denied", why);
+    r = ma_oauth_require_dpop(ctx, o, is->granted.audience);
+    if (r == MA_OK)
+        r = ma_signin_factors(ctx, &is->user, v, &n);
+    if (r == MA_OK)
+        is->token_until_ms =
+            ma_assure(ctx, o->client, &is->granted, ma_factors_bits(v, n), &is->authn, true).token_until_ms;
+    return r;
+}
+
+static int exchange(struct ma_ctx *ctx)
+{
+    struct ma_oauth *o = ctx->scratch;
+    struct ma_code code;
+    struct ma_authorize_request req;
+    char family[MA_FAMILY_ID_LEN + 1];
+    uint8_t mac[32];
+    int r = ma_vault_mac(ctx->app->vault, "code", MA_LIT(""), o->in.code, mac);
+    if (r == MA_OK)
+        r = ma_code_get(ctx->db, ctx->arena, ma_span_of(mac, sizeof mac), &code);
+    if (r == MA_E_NOTFOUND)
+        return refuse(ctx, NULL, "Invalid authorization code");
+    if (r == MA_OK)
+        r = ma_request_read(ctx, code.data, &req);
+    if (r < 0)
+        return r;
+    /* Only its own client can end what a code brought. */
+    if (code.used_at && ma_span_eq(code.client_id, o->client->client_id))
+        return refuse_used(ctx, &code);
+    const char *problem = code.expires_at <= ctx->now_ms ? "Invalid authorization code" : problem_of(o, &code, &req);
+    if (problem)
+        return refuse(ctx, &code, problem);
+    o->issue = ma_arena_zalloc(ctx->arena, sizeof *o->issue);
+    if (!o->issue)
+        return MA_E_NOMEM;
+    r = fill(ctx, o, &code, &req, o->issue);
+    if (r == MA_OK)
+        r = ma_family_begin(ctx, o->issue, family);
+    if (r == MA_OK)
+        r = ma_code_use(ctx->db, code.code_mac, family[0] ? ma_span_str(family) : MA_SPAN_NULL, ctx->now_ms);
+    if (r == MA_OK)
+        r = ma_audit_signin(ctx, "seacft", code.user_id, code.client_id, MA_SPAN_NULL);
+    return r == MA_OK ? ma_next(ctx, MA_LANE_READ, ma_issue_reply) : r;
+}
+
+int ma_grant_code(struct ma_ctx *ctx, struct ma_oauth *o)
+{
+    return o->in.code.p ? ma_next(ctx, MA_LANE_WRITE, exchange) : ma_oauth_missing(ctx, "code");
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The refresh token grant (RFC 6749 §6), for one audience at a time, with the assurance question asked
+ * anew each time.
+ */
+#include "int.h"
+
+static int refuse(struct ma_ctx *ctx, struct ma_span user_id, const char *why)
+{
+    int r = ma_audit_signin(ctx, "fertft", user_id, ctx->who.client_id, MA_SPAN_NULL);
+    if (r < 0)
+        return r;
+    ctx->keep = true;
+    return ma_oauth_fail(ctx, 403, "invalid_grant", why);
+}
+
+static bool is_over(const struct ma_ctx *ctx, const struct ma_family *f)
+{
+    return f->revoked_at || (f->expires_at && f->expires_at <= ctx->now_ms) ||
+           (f->idle_at && f->idle_at <= ctx->now_ms);
+}
+
+static int find(struct ma_ctx *ctx, struct ma_oauth *o, struct ma_family *f, int64_t *generation)
+{
+    int r = ma_refresh_find(ctx, o->in.refresh_token, f, generation);
+    if (r == MA_E_AUTH)
+        return refuse(ctx, MA_SPAN_NULL, "Unknown or invalid refresh token.");
+    if (r < 0)
+        return r;
+    if (is_over(ctx, f) || !ma_span_eq(f->client_id, o->client->client_id))
+        return refuse(ctx, f->user_id, "Unknown or invalid refresh token.");
+    if (f->jkt.p && !ma_span_eq(f->jkt, o->jkt)) /* RFC 9449 §5 */
+        return refuse(ctx, f->user_id, "The refresh token is bound to another DPoP key.");
+    return MA_OK;
+}
+
+static int find_user(struct ma_ctx *ctx, const struct ma_family *f, struct ma_user *ret)
+{
+    int r = ma_user_get(ctx->db, ctx->arena, f->user_id, ret);
+    if (r == MA_E_NOTFOUND)
+        return refuse(ctx, f->user_id, "The refresh_token was generated for a user who doesn't exist anymore.");
+    if (r == MA_OK && ret->blocked)
+        return refuse(ctx, f->user_id, "user is blocked");
+    return r;
+}
+
+/* Assurance before anything changes: a token that must wait for a second factor is not used up. */
+static int assure(struct ma_ctx *ctx, struct ma_issue *is, const struct ma_family *f, int64_t generation)
+{
+    struct ma_factor_choice v[MA_FACTORS_SHOWN_MAX];
+    size_t n = 0;
+    int r = ma_signin_factors(ctx, &is->user, v, &n);
+    if (r < 0)
+        return r;
+    struct ma_assurance_out a = ma_assure(ctx, is->client, &is->granted, ma_factors_bits(v, n), &is->authn, false);
+    is->token_until_ms = a.token_until_ms;
+    switch (a.verdict) {
+    case MA_ASSURED:
+        return MA_OK;
+    case MA_ASSURE_CHALLENGE:
+    case MA_ASSURE_ENROLL:
+        return ma_mfa_required(ctx, is, f, generation, &a, v, n);
+    case MA_ASSURE_UNMET:
+        break;
+    }
+    return ma_oauth_unmet(ctx);
+}
+
+static int exchange(struct ma_ctx *ctx)
+{
+    struct ma_oauth *o = ctx->scratch;
+    struct ma_issue *is = ma_arena_zalloc(ctx->arena, sizeof *is);
+    struct ma_family f;
+    int64_t generation = 0;
+    const char *why = NULL;
+    if (!is)
+        return MA_E_NOMEM;
+    o->issue = is;
+    int r = find(ctx, o, &f, &generation);
+    if (r == MA_OK)
+        r = find_user(ctx, &f, &is->user);
+    if (r != MA_OK)
+        return r;
+    is->client = o->client;
+    is->authn = f.authn;
+    is->org_id = f.org_id;
+    is->session_id = f.session_id;
+    is->jkt = o->jkt;
+    is->gty = "refresh_token";
+    if (!ma_scope_refresh(ctx, o->client, &is->user, &f, o->in.audience, o->in.scope, &is->granted, &why))
+        return ma_oauth_fail(ctx, 403, "access_denied", why);
+    r = ma_oauth_require_dpop(ctx, o, is->granted.audience);
+    /* Reuse is judged before assurance: a stolen token's first sign must not wait. */
+    if (r == MA_OK && generation == f.generation)
+        r = assure(ctx, is, &f, generation);
+    if (r == MA_OK)
+        r = ma_family_continue(ctx, is, &f, generation);
+    if (r == MA_E_AUTH) {
+        ctx->keep = true;
+        return ma_oauth_fail(ctx, 403, "invalid_grant", "Unknown or invalid refresh token.");
+    }
+    if (r == MA_OK && generation != f.generation) /* within the leeway: the same answer as to the first */
+        r = assure(ctx, is, &f, f.generation);
+    if (r == MA_OK)
+        r = ma_audit_signin(ctx, "sertft", f.user_id, f.client_id, MA_SPAN_NULL);
+    return r == MA_OK ? ma_next(ctx, MA_LANE_READ, ma_issue_reply) : r;
+}
+
+int ma_grant_refresh(struct ma_ctx *ctx, struct ma_oauth *o)
+{
+    return o->in.refresh_token.p ? ma_next(ctx, MA_LANE_WRITE, exchange)
+                                 : ma_oauth_fail(ctx, 400, "invalid_request", "Missing Refresh Token");
+}
