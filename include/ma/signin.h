@@ -51,6 +51,9 @@ MA_MUST_USE int ma_signin_password(struct ma_ctx *ctx, struct ma_span identifier
 #define MA_LOGIN_FAILURES_PER_HOUR 100
 MA_MUST_USE int ma_signin_password_done(struct ma_ctx *ctx, const struct ma_signin *s);
 
+/* The permissions of a user, of this API's scopes: roles and direct ones. */
+ma_scopes ma_rbac_of(struct ma_ctx *ctx, const struct ma_user *u);
+
 /* --- second factors --- */
 
 struct ma_factor_choice {

@@ -147,6 +147,14 @@ static bool stands_raw(uint8_t c)
     return is_unreserved(c) || (c != 0 && strchr("!$&'()*+,;=:@/", c) != NULL);
 }
 
+/* Two digits of either case, as encodeURIComponent and others write them. */
+static bool read_escape(const uint8_t *digits, uint8_t *ret)
+{
+    const uint8_t low[2] = {lower(digits[0]), lower(digits[1])};
+    size_t n = 0;
+    return ma_hex_decode(ma_span_of(low, sizeof low), ret, 1, &n) == MA_OK;
+}
+
 static void put_escape(struct ma_buf *b, uint8_t c)
 {
     static const char hex[] = "0123456789ABCDEF";
@@ -163,9 +171,8 @@ static int put_path(struct ma_buf *b, struct ma_span path)
         ma_buf_byte(b, '/');
     for (size_t i = 0; i < path.n; i++) {
         uint8_t c = path.p[i];
-        size_t n = 0;
         bool escaped = c == '%';
-        if (escaped && (path.n - i < 3 || ma_hex_decode(ma_span_of(path.p + i + 1, 2), &c, 1, &n) < 0))
+        if (escaped && (path.n - i < 3 || !read_escape(path.p + i + 1, &c)))
             return MA_E_PARSE;
         if (escaped)
             i += 2;

@@ -39,9 +39,11 @@ const char *ma_refresh_text(struct ma_ctx *ctx, const struct ma_family *f, int64
 static bool split(struct ma_span text, struct ma_span *id, int64_t *generation, struct ma_span *mac)
 {
     const size_t head = 3 + MA_FAMILY_ID_LEN + 1;
-    size_t digits = text.n - head - 1 - MAC_CHARS;
-    if (text.n < head + 2 + MAC_CHARS || digits > GENERATION_DIGITS || memcmp(text.p, "v1.", 3) != 0 ||
-        text.p[head - 1] != '.' || text.p[head + digits] != '.' || (text.p[head] == '0' && digits > 1))
+    if (text.n < head + 2 + MAC_CHARS)
+        return false;
+    const size_t digits = text.n - head - 1 - MAC_CHARS;
+    if (digits > GENERATION_DIGITS || memcmp(text.p, "v1.", 3) != 0 || text.p[head - 1] != '.' ||
+        text.p[head + digits] != '.' || (text.p[head] == '0' && digits > 1))
         return false;
     *generation = 0;
     for (size_t i = 0; i < digits; i++) {

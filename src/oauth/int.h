@@ -131,8 +131,6 @@ bool ma_scope_refresh(struct ma_ctx *ctx, const struct ma_state_client *client, 
                       const char **ret_why);
 /* Whether `word` stands in a blank-separated list. */
 bool ma_scope_has(struct ma_span list, const char *word);
-/* The permissions of a user (roles and direct ones). */
-ma_scopes ma_rbac_of(struct ma_ctx *ctx, const struct ma_user *u);
 /* This daemon's API at the request's public origin: "<origin>/me/". arena. */
 const char *ma_api_audience(struct ma_ctx *ctx);
 /* Whether what the client may have needs no consent, or a stored one covers it. Any lane. */

@@ -3,6 +3,8 @@
  */
 #include "int.h"
 
+#include "ma/codec.h"
+
 /* --- pieces --- */
 
 struct authn_text {
@@ -187,10 +189,44 @@ static const struct ma_jfield pending_fields[] = {
 };
 static const struct ma_shape pending_shape = MA_SHAPE(struct pending_text, pending_fields);
 
+/* An enrolment's session, sealed to its method: who reads the row cannot confirm anything with it. */
+static int seal_session(struct ma_ctx *ctx, struct ma_span method, struct ma_span session, struct ma_span *ret)
+{
+    struct ma_seal_id id = {"flows", "enrolment", method, MA_LIT("")};
+    struct ma_span sealed;
+    *ret = MA_SPAN_NULL;
+    if (!session.p)
+        return MA_OK;
+    int r = ma_vault_seal(ctx->app->vault, ctx->arena, &id, session, &sealed);
+    char *text = r == MA_OK ? ma_arena_alloc(ctx->arena, MA_B64URL_LEN(sealed.n) + 1) : NULL;
+    if (!text)
+        return r < 0 ? r : MA_E_NOMEM;
+    ma_b64url_encode(sealed, text);
+    *ret = ma_span_str(text);
+    return MA_OK;
+}
+
+static int open_session(struct ma_ctx *ctx, struct ma_span method, struct ma_span *session)
+{
+    struct ma_seal_id id = {"flows", "enrolment", method, MA_LIT("")};
+    size_t n = 0;
+    if (!session->p)
+        return MA_OK;
+    uint8_t *sealed = ma_arena_alloc(ctx->arena, session->n + 1);
+    int r = sealed ? ma_b64url_decode(*session, sealed, session->n + 1, &n) : MA_E_NOMEM;
+    return r == MA_OK ? ma_vault_open_blob(ctx->app->vault, ctx->arena, &id, ma_span_of(sealed, n), session) : r;
+}
+
 int ma_pending_write(struct ma_ctx *ctx, const struct ma_pending *in, struct ma_span *ret)
 {
     struct ma_buf b;
     struct ma_jw w;
+    struct ma_span enrol, recovery;
+    int r = seal_session(ctx, in->enrol_method, in->enrol_session, &enrol);
+    if (r == MA_OK)
+        r = seal_session(ctx, in->recovery_method, in->recovery_session, &recovery);
+    if (r < 0)
+        return r;
     ma_buf_init_arena(&b, ctx->arena, 512, MA_DATA_MAX);
     ma_jw_init(&w, &b);
     ma_jw_obj(&w);
@@ -203,9 +239,9 @@ int ma_pending_write(struct ma_ctx *ctx, const struct ma_pending *in, struct ma_
     put(&w, "gty", in->gty);
     put(&w, "family_id", in->family_id);
     put(&w, "enrol_method", in->enrol_method);
-    put(&w, "enrol_session", in->enrol_session);
+    put(&w, "enrol_session", enrol);
     put(&w, "recovery_method", in->recovery_method);
-    put(&w, "recovery_session", in->recovery_session);
+    put(&w, "recovery_session", recovery);
     ma_jw_kint(&w, "generation", in->generation);
     put_authn(&w, &in->authn);
     ma_jw_kint(&w, "factors", in->factors);
@@ -221,5 +257,7 @@ int ma_pending_read(struct ma_ctx *ctx, struct ma_span json, struct ma_pending *
     *ret = t.p;
     ret->authn = (struct ma_authn){t.authn.auth_at, t.authn.mfa_at, (uint32_t)t.authn.amr};
     ret->factors = (uint32_t)t.factors;
-    return r;
+    if (r == MA_OK)
+        r = open_session(ctx, ret->enrol_method, &ret->enrol_session);
+    return r == MA_OK ? open_session(ctx, ret->recovery_method, &ret->recovery_session) : r;
 }
