@@ -53,3 +53,13 @@ int ma_oauth_fail_verdict(struct ma_ctx *ctx, enum ma_signin_verdict v, int64_t 
     }
     return ma_oauth_fail(ctx, 403, "invalid_grant", wrong);
 }
+
+int ma_oauth_flow_limit(struct ma_ctx *ctx)
+{
+    struct ma_limit_state s;
+    ma_limit_take(ctx->app->limits, MA_BUCKET_FLOW, ma_addr_key(&ctx->req.client),
+                  ctx->conf->rate_limit.enabled ? MA_FLOWS_PER_MINUTE : 0, 60000, ctx->now_ms, &s);
+    if (s.allowed)
+        return MA_OK;
+    return ma_problem_retry(ctx, MA_P_TOO_MANY, "Too many sign-ins were begun from this address.", s.retry_after_s);
+}

@@ -118,5 +118,7 @@ int ma_op_authorize(struct ma_ctx *ctx)
             return ma_respond_error(ctx, &l->req, l->error, l->description);
         }
     }
+    if (r == MA_OK)
+        r = ma_oauth_flow_limit(ctx);
     return r == MA_OK ? ma_next(ctx, MA_LANE_WRITE, carry_out) : r;
 }

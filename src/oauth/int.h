@@ -21,6 +21,7 @@
 #define MA_MFA_TTL_MS 300000     /* mfa_tokens */
 #define MA_LOGIN_TTL_MS 1800000  /* hosted logins under way */
 #define MA_PASSKEY_TTL_MS 300000 /* passkey challenges */
+#define MA_FLOWS_PER_MINUTE 300  /* sign-ins that one address may begin: each leaves a row behind for a while */
 #define MA_CONSENT_TTL_MS (365 * 86400000LL)
 #define MA_SCOPE_TEXT_MAX 8192
 #define MA_DATA_MAX 16384 /* bytes of JSON kept with a flow or a code */
@@ -111,6 +112,10 @@ MA_MUST_USE int ma_oauth_begin(struct ma_ctx *ctx, struct ma_oauth **ret);
 /* Whether the client must bind its tokens: its own switch, or the API's for this audience. A proof is there, or an
  * answer is recorded. */
 MA_MUST_USE int ma_oauth_require_dpop(struct ma_ctx *ctx, const struct ma_oauth *o, struct ma_span audience);
+
+/* Takes one of the sign-ins that the client's address may begin: MA_OK, or a 429. Nothing while rate_limit.enabled is
+ * false. */
+MA_MUST_USE int ma_oauth_flow_limit(struct ma_ctx *ctx);
 
 /* --- scopes (scope.c) --- */
 

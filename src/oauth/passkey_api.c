@@ -132,5 +132,6 @@ int ma_op_passkey_challenge(struct ma_ctx *ctx)
         return r;
     if (o->in.organization.p && !ma_state_organization(ctx->state, o->in.organization))
         return ma_oauth_fail(ctx, 400, "invalid_request", "organization does not name an organization.");
-    return ma_next(ctx, MA_LANE_WRITE, challenge);
+    r = ma_oauth_flow_limit(ctx);
+    return r == MA_OK ? ma_next(ctx, MA_LANE_WRITE, challenge) : r;
 }

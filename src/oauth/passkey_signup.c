@@ -259,6 +259,8 @@ int ma_op_passkey_register(struct ma_ctx *ctx)
         r = read_profile(ctx, o->in.user_profile, &s->profile);
     if (r == MA_OK)
         r = check_metadata(ctx, o->in.user_metadata);
+    if (r == MA_OK)
+        r = ma_oauth_flow_limit(ctx);
     return r == MA_OK ? ma_next(ctx, MA_LANE_WRITE, start) : r;
 }
 
