@@ -56,6 +56,12 @@ static struct ma_span credentials(struct ma_span header, const char *scheme)
     return ma_trim(ma_span_of(header.p + n, header.n - n));
 }
 
+/* The scheme the client spoke, which is the one it is answered in. */
+static const char *scheme_of(const struct ma_ctx *ctx)
+{
+    return credentials(ctx->req.authorization, "DPoP").p ? "DPoP" : "Bearer";
+}
+
 /* --- the user --- */
 
 /* A second factor the user could present: confirmed, independent, switched on; a verified e-mail counts. */
@@ -220,6 +226,7 @@ static int refuse_proof(struct ma_ctx *ctx, enum ma_dpop_verdict v, const char *
 {
     bool nonce = v == MA_DPOP_USE_NONCE;
     char *fresh = ma_arena_alloc(ctx->arena, MA_DPOP_NONCE_LEN + 1);
+    ma_log(ctx->log, MA_LOG_INFO, "proof.refused", MA_KV_S("reason", why), MA_KV_S("request_id", ctx->request_id));
     (void)ma_problem(ctx, MA_P_INVALID_TOKEN, ma_arena_printf(ctx->arena, "Invalid Token: %s", why));
     ma_header(ctx, "WWW-Authenticate",
               ma_arena_printf(ctx->arena, "DPoP error=\"%s\", error_description=\"%s\", algs=\"" DPOP_ALGS "\"",
@@ -297,7 +304,7 @@ static int verify(struct ma_ctx *ctx, struct ma_span compact, struct ma_token *t
         return MA_E_NOMEM;
     case MA_TOK_BAD:
         (void)address_bucket(ctx, true);
-        return refuse_token(ctx, "Bearer", reason);
+        return refuse_token(ctx, scheme_of(ctx), reason);
     }
     return check_binding(ctx, compact, t->cnf_jkt, t->client_id);
 }
@@ -359,7 +366,7 @@ int ma_authenticate(struct ma_ctx *ctx)
     if (!compact.p)
         return refuse_missing(ctx);
     if (compact.n > MA_TOKEN_MAX)
-        return refuse_token(ctx, "Bearer", "the token is too long");
+        return refuse_token(ctx, scheme_of(ctx), "the token is too long");
     uint8_t hash[MA_SHA256_LEN];
     int r = ma_sha256(compact, hash);
     if (r < 0)
