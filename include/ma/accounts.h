@@ -53,19 +53,29 @@ struct ma_connect_proof {
     struct ma_span auth_session, connect_code, redirect_uri;
     struct ma_span code_verifier; /* p == NULL: not given */
 };
-/* Stores the account. 404 for a session that is unknown, over, or another user's or client's, and for a wrong code or
- * verifier; 400 for another redirect_uri, for missing offline access, for too many accounts; 409 when somebody else has
- * connected the provider account. Write. */
+/* A token nobody will use any more. Where the connection says so, the provider hears of it (RFC 7009); not so while
+ * another stored account may live by the same grant, which revoking may end with it (RFC 7009 §2.1). */
+struct ma_leftover {
+    struct ma_span connection, provider; /* provider: whose it is */
+    struct ma_span token;                /* p == NULL: there is none */
+    const char *hint;                    /* "refresh_token" or "access_token" */
+};
+/* Stores the account. *left: after a refusal, what the provider gave in vain. 404 for a session that is unknown, over,
+ * or another user's or client's, and for a wrong code or verifier; 400 for another redirect_uri, for missing offline
+ * access, for too many accounts; 409 when somebody else has connected the provider account. Write. */
 MA_MUST_USE int ma_connect_complete_account(struct ma_ctx *ctx, const struct ma_connect_proof *in,
-                                            struct ma_account *ret);
+                                            struct ma_account *ret, struct ma_leftover *left);
 
-/* The caller's accounts, newest first. */
+/* The caller's accounts, newest first, without their sealed values. */
 MA_MUST_USE int ma_accounts_list(struct ma_ctx *ctx, struct ma_account **ret, size_t *ret_n);
 /* Deletes one and its tokens; *ret is what was there. 404. Write. */
 MA_MUST_USE int ma_accounts_delete(struct ma_ctx *ctx, struct ma_span id, struct ma_account *ret);
-/* Tells the provider that a deleted account's tokens are no longer wanted, when the connection says so. Failure is
- * logged, nothing more. Net. */
-void ma_accounts_revoke(struct ma_ctx *ctx, const struct ma_account *deleted);
+/* Tells the provider, when the connection says so. Failure is logged, nothing more. Net. */
+void ma_accounts_revoke(struct ma_ctx *ctx, const struct ma_leftover *left);
+/* What a deleted account leaves; none when the provider is not to hear of it. */
+MA_MUST_USE int ma_accounts_leftover(struct ma_ctx *ctx, const struct ma_account *deleted, struct ma_leftover *ret);
+/* Whether there is something to revoke; readies ctx for the network lane then. */
+bool ma_accounts_must_revoke(struct ma_ctx *ctx, const struct ma_leftover *left);
 
 /* --- the browser's part --- */
 
@@ -96,7 +106,7 @@ MA_MUST_USE int ma_connect_ticket(struct ma_ctx *ctx, struct ma_span ticket, ma_
                                   struct ma_connect_leg *leg, enum ma_connect_refusal *ret_refusal);
 /* Resolves the provider and builds authorize_url, or sets leg->error. Net. */
 MA_MUST_USE int ma_connect_prepare(struct ma_ctx *ctx, struct ma_connect_leg *leg);
-/* Uses the ticket. MA_E_CONFLICT when somebody was faster. Write. */
+/* Uses the ticket, or ends the row with leg->error. MA_E_CONFLICT when somebody was faster. Write. */
 MA_MUST_USE int ma_connect_launch(struct ma_ctx *ctx, struct ma_connect_leg *leg);
 
 /* What the provider's redirect carries; p == NULL: absent. */
@@ -110,10 +120,14 @@ MA_MUST_USE int ma_connect_callback(struct ma_ctx *ctx, struct ma_span state, ma
 MA_MUST_USE int ma_connect_claim(struct ma_ctx *ctx, struct ma_connect_leg *leg);
 /* Redeems the code and learns who the account belongs to, or sets leg->error. Net. */
 MA_MUST_USE int ma_connect_redeem(struct ma_ctx *ctx, const struct ma_callback *in, struct ma_connect_leg *leg);
-/* Stores what was learnt and makes the connect_code, or ends the row with leg->error. Write. */
+/* Stores what was learnt and makes the connect_code, or ends the row with leg->error. MA_E_CONFLICT when the row is
+ * not this request's any more. Write. */
 MA_MUST_USE int ma_connect_settle(struct ma_ctx *ctx, struct ma_connect_leg *leg);
 
 /* --- the vault --- */
+
+/* Makes the step that follows one of a provider's, as the network lane counts them: by host, not by connection. */
+void ma_connection_net(struct ma_ctx *ctx, const struct ma_state_connection *c);
 
 struct ma_vault_ask {
     struct ma_span user_id, connection;

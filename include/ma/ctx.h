@@ -154,9 +154,9 @@ struct ma_ctx {
     /* lanes */
     ma_step step; /* what runs next */
     enum ma_lane step_lane;
-    uint64_t
-        net_key; /* NET: only a few of one key run at a time, so that one provider cannot fill the lane; 0: no bound */
-    bool keep;   /* WRITE: commit although the answer is an error (attempt counters) */
+    uint64_t net_key;  /* NET: whom it calls; only a few of one key run at a time. 0: no bound */
+    bool net_provider; /* NET: it calls an identity provider: these together leave some threads to the others */
+    bool keep;         /* WRITE: commit although the answer is an error (attempt counters) */
     bool user_changed; /* WRITE: what is remembered about the user is stale after the commit */
     bool wake_courier; /* WRITE: a message joined the outbox */
     struct {

@@ -18,6 +18,8 @@ MA_MUST_USE int ma_httpc_global_init(void); /* once, before threads */
 struct ma_httpc;
 MA_MUST_USE int ma_httpc_new(struct ma_httpc **ret);
 void ma_httpc_free(struct ma_httpc *c);
+/* No later call takes longer, whatever it asks for; 0: as it asks. */
+void ma_httpc_limit(struct ma_httpc *c, int64_t call_max_ms);
 /* Ends the call in flight (MA_E_UPSTREAM, within about a second) and every later one at once. The only function
  * that another thread may call. */
 void ma_httpc_cancel(struct ma_httpc *c);

@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The threads behind the HTTP front end: one group-committing writer, a hashing lane and a network
  * lane, each with a bounded queue.
+ *
+ * A call out may hang until its time is up. So that nobody who hangs fills the network lane, only
+ * MA_NET_PER_KEY requests of one ctx->net_key run at a time (a provider's host, a token issuer), and all
+ * those with ctx->net_provider together leave MA_NET_RESERVED threads to the rest: a token issuer's keys,
+ * without which no request of its users gets in, can always be fetched.
  */
 #ifndef MA_LANES_H
 #define MA_LANES_H
 
 #include "ma/ctx.h"
+
+#define MA_NET_THREADS 12
+#define MA_NET_PER_KEY 4
+#define MA_NET_RESERVED 2 /* threads that calls to identity providers leave free */
 
 struct ma_lanes;
 struct ma_httpc;
@@ -41,6 +50,8 @@ void ma_lane_push(struct ma_lanes *l, enum ma_lane lane, struct ma_ctx *ctx);
 /* Runs fn in the writer's next transaction (in a savepoint of its own) and waits for the commit; any
  * thread but the writer's. MA_OK only when committed. */
 MA_MUST_USE int ma_lanes_write(struct ma_lanes *l, int (*fn)(struct ma_db *, void *), void *arg);
+/* Whether ma_lanes_write refuses for good. */
+bool ma_lanes_stopped(struct ma_lanes *l);
 /* Queue depths, for health. */
 size_t ma_lane_depth(const struct ma_lanes *l, enum ma_lane lane);
 /* The HTTP client of the calling NET thread; NULL elsewhere. */

@@ -12,8 +12,11 @@
 #include "ma/state.h"
 
 #define MA_PROVIDER_TIMEOUT_MS 8000  /* of one call */
+#define MA_PROVIDER_STEP_MS 15000    /* of all calls of one step of a request together */
+#define MA_PROVIDER_CALL_MIN_MS 1000 /* with less time left a call is not begun: its answer might be lost */
 #define MA_PROVIDER_ANSWER_MAX 65536 /* bytes of a token or userinfo answer */
 #define MA_PROVIDER_TOKEN_MAX 16384  /* bytes of one access, refresh or id token */
+#define MA_PROVIDER_CLAIMS_MAX 16384 /* bytes of claims about the user that are kept */
 #define MA_PROVIDER_SCOPES_MAX 200   /* granted scopes that are kept */
 #define MA_SUBJECT_MAX 255           /* bytes of a provider's user id */
 
@@ -33,6 +36,7 @@ struct ma_provider_env {
     struct ma_log *log;
     struct ma_arena *arena; /* answers live here; wiped by its owner */
     struct ma_net_policy policy;
+    int64_t deadline_ms; /* monotonic: when the step's time is up; 0: never */
 };
 
 /* A provider ready for use: connection, preset and discovery put together. Strings are arena or static. */
@@ -88,7 +92,7 @@ struct ma_provider_tokens {
     struct ma_span refresh_token, id_token; /* p == NULL: none */
     struct ma_span_list scopes;             /* granted, sorted, each once; has_scopes false: as asked for */
     bool has_scopes;
-    int64_t expires_in_s;         /* -1: the answer does not say */
+    int64_t expires_in_s;         /* -1: the answer does not say; the preset's where what it says makes no sense */
     int64_t refresh_expires_in_s; /* -1: the answer does not say */
     struct ma_span user_id;       /* found beside the token (preset.token_member); p == NULL: not there */
 };
@@ -107,7 +111,7 @@ MA_MUST_USE int ma_provider_refresh(const struct ma_provider_env *env, const str
 struct ma_identity {
     struct ma_span subject;     /* 1 to MA_SUBJECT_MAX bytes without control characters; numbers as decimal text */
     struct ma_span email, name; /* p == NULL: not told */
-    struct ma_span claims;      /* JSON object text of where it came from */
+    struct ma_span claims;      /* JSON object text of where it came from; of a longer one only id, email and name */
 };
 MA_MUST_USE int ma_provider_identify(const struct ma_provider_env *env, const struct ma_provider *p,
                                      const struct ma_provider_tokens *t, const char *nonce, int64_t max_age_s,

@@ -254,12 +254,14 @@ enum ma_connect_stage {
 struct ma_connect {
     struct ma_span session_mac, ticket_mac; /* 32 bytes each */
     struct ma_span user_id, client_id, connection;
-    struct ma_span origin; /* public origin it was started at */
+    struct ma_span provider; /* who the connection led to when it was started */
+    struct ma_span origin;   /* public origin it was started at */
     struct ma_span redirect_uri;
-    struct ma_span client_state, code_challenge; /* p == NULL: not given */
-    struct ma_span jkt, org_id;                  /* of the starting token; p == NULL: none */
-    struct ma_span scopes;                       /* blank-separated */
-    struct ma_span params;                       /* form-encoded, of the client; "" none */
+    struct ma_span client_state;   /* sealed; p == NULL: not given, or over */
+    struct ma_span code_challenge; /* p == NULL: not given */
+    struct ma_span jkt, org_id;    /* of the starting token; p == NULL: none */
+    struct ma_span scopes;         /* blank-separated */
+    struct ma_span params;         /* sealed; p == NULL: none, or over */
     enum ma_connect_stage stage;
     struct ma_span state_mac, cookie_mac, code_mac; /* 32 bytes; p == NULL before their stage */
     struct ma_span secret, result;                  /* sealed; p == NULL before their stage and when it is over */
@@ -283,8 +285,9 @@ MA_MUST_USE int ma_connect_authorize(struct ma_db *db, const struct ma_connect *
                                      int64_t now); /* code_mac, result, code_expires_at */
 /* MA_CONNECT_AUTHORIZED, code not lapsed → over. */
 MA_MUST_USE int ma_connect_complete(struct ma_db *db, struct ma_span user_id, struct ma_span session_mac, int64_t now);
-/* Any stage → over, sealed values dropped. MA_E_NOTFOUND. */
-MA_MUST_USE int ma_connect_abandon(struct ma_db *db, struct ma_span user_id, struct ma_span session_mac);
+/* The stage the caller saw → over, sealed values dropped. MA_E_CONFLICT when it is in another, or gone. */
+MA_MUST_USE int ma_connect_abandon(struct ma_db *db, struct ma_span user_id, struct ma_span session_mac,
+                                   enum ma_connect_stage stage);
 /* Deletes the user's oldest rows but for the newest `keep`. */
 MA_MUST_USE int ma_connect_trim(struct ma_db *db, struct ma_span user_id, int keep);
 /* Deletes rows that lapsed before `before`. Returns count ≥ 0. */
@@ -295,7 +298,8 @@ int ma_connect_expire(struct ma_db *db, int64_t before, int limit);
 struct ma_account {
     struct ma_span id; /* "cac_…" */
     struct ma_span user_id;
-    struct ma_span connection, subject;         /* the provider's id of its user */
+    struct ma_span connection, provider;        /* provider: who the connection led to, with whom the tokens work */
+    struct ma_span subject;                     /* the provider's id of its user */
     struct ma_span client_id;                   /* that connected it */
     struct ma_span org_id;                      /* p == NULL: none */
     struct ma_span scopes;                      /* granted, blank-separated, sorted */
@@ -307,18 +311,26 @@ struct ma_account {
     int64_t version;
     int64_t created_at, updated_at, used_at;
 };
-/* Newest first, then by id. MA_E_RANGE past cap. */
+/* Newest first, then by id, without the sealed values (p == NULL). MA_E_RANGE past cap. */
 MA_MUST_USE int ma_account_list(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_account *ret,
                                 size_t cap, size_t *ret_n);
 MA_MUST_USE int ma_account_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_span id,
                                struct ma_account *ret);
 MA_MUST_USE int ma_account_count(struct ma_db *db, struct ma_span user_id, int64_t *ret);
+/* The sealed claims alone. MA_E_NOTFOUND. */
+MA_MUST_USE int ma_account_claims(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_span id,
+                                  struct ma_span *ret);
+/* What names an account at a provider, whoever connected it. */
+struct ma_account_name {
+    struct ma_span connection, provider, subject;
+};
 /* Whoever owns it (ret->user_id); MA_E_NOTFOUND. */
-MA_MUST_USE int ma_account_owner(struct ma_db *db, struct ma_arena *a, struct ma_span connection,
-                                 struct ma_span subject, struct ma_account *ret);
+MA_MUST_USE int ma_account_owner(struct ma_db *db, struct ma_arena *a, const struct ma_account_name *name,
+                                 struct ma_account *ret);
 /* version 1. MA_E_EXISTS when the provider account is connected, by whomever. */
 MA_MUST_USE int ma_account_insert(struct ma_db *db, const struct ma_account *acc);
-/* Connected anew: everything but id, user, connection, subject and created_at; clears needs_reconnect; version + 1. */
+/* Connected anew: everything but id, user, connection, provider, subject and created_at; clears needs_reconnect;
+ * version + 1. */
 MA_MUST_USE int ma_account_reconnect(struct ma_db *db, const struct ma_account *acc);
 /* Refreshed: tokens, their times, scopes, updated_at, used_at where version is acc->version; version + 1.
  * MA_E_CONFLICT. */

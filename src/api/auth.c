@@ -217,6 +217,9 @@ static int keys_needed(struct ma_ctx *ctx, const struct ma_token *t)
     if (!ctx->scratch)
         return MA_E_NOMEM;
     memcpy(ctx->scratch, t, sizeof *t);
+    uint32_t issuer = (uint32_t)t->issuer;
+    ctx->net_key = ma_span_hash(ma_span_of(&issuer, sizeof issuer)) | 1;
+    ctx->net_provider = false;
     return ma_next(ctx, MA_LANE_NET, fetch_keys);
 }
 

@@ -8,7 +8,7 @@
 #include "int.h"
 #include "ma/web.h"
 
-enum { URL_MAX = 16384, COOKIE_LEEWAY_S = 30 };
+enum { URL_MAX = 65536, COOKIE_LEEWAY_S = 30 };
 
 struct visit {
     struct ma_connect_leg leg;
@@ -23,6 +23,12 @@ static int refuse(struct ma_ctx *ctx, enum ma_connect_refusal why)
                        "Go back to the application and connect the account again from there.");
     return ma_page(ctx, 400, "Ticket expired",
                    "This link has expired or was used already. Go back to the application and start again.");
+}
+
+/* HEAD asks what there is, and uses nothing up: neither ticket nor code. Mail scanners and previews do that. */
+static int answer_head(struct ma_ctx *ctx)
+{
+    return ma_reply_empty(ctx, 204);
 }
 
 static struct visit *visit_new(struct ma_ctx *ctx)
@@ -76,6 +82,8 @@ static int prepare(struct ma_ctx *ctx)
 
 int ma_op_connect_visit(struct ma_ctx *ctx)
 {
+    if (ctx->req.head)
+        return answer_head(ctx);
     struct visit *v = visit_new(ctx);
     enum ma_connect_refusal refusal = MA_CONNECT_UNKNOWN;
     if (!v)
@@ -92,6 +100,8 @@ static int settle(struct ma_ctx *ctx)
 {
     struct ma_connect_leg *leg = &((struct visit *)ctx->scratch)->leg;
     int r = ma_connect_settle(ctx, leg);
+    if (r == MA_E_CONFLICT)
+        return refuse(ctx, MA_CONNECT_UNKNOWN);
     if (r == MA_OK)
         r = return_to_client(ctx, leg);
     if (r == MA_OK)
@@ -142,6 +152,8 @@ static struct ma_callback read_callback(const struct ma_ctx *ctx)
 
 int ma_op_connect_callback(struct ma_ctx *ctx)
 {
+    if (ctx->req.head)
+        return answer_head(ctx);
     struct visit *v = visit_new(ctx);
     enum ma_connect_refusal refusal = MA_CONNECT_UNKNOWN;
     if (!v)

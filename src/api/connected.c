@@ -299,11 +299,25 @@ void ma_write_account(struct ma_jw *w, const struct ma_account *acc)
         ma_jw_kdate(w, "expires_at", acc->refresh_expires_at);
 }
 
+/* The refusal is in the answer already. */
+static int revoke(struct ma_ctx *ctx)
+{
+    ma_accounts_revoke(ctx, ctx->scratch);
+    return MA_E_PROBLEM;
+}
+
 int ma_op_complete(struct ma_ctx *ctx)
 {
+    struct ma_leftover *left = ma_arena_zalloc(ctx->arena, sizeof *left);
     struct ma_account acc;
     struct ma_jw w;
-    int r = ma_connect_complete_account(ctx, ctx->scratch, &acc);
+    if (!left)
+        return MA_E_NOMEM;
+    int r = ma_connect_complete_account(ctx, ctx->scratch, &acc, left);
+    if (r == MA_E_PROBLEM && ma_accounts_must_revoke(ctx, left)) {
+        ctx->scratch = left;
+        return ma_next(ctx, MA_LANE_NET, revoke);
+    }
     if (r != MA_OK)
         return r;
     ma_reply_json(ctx, 201, &w);

@@ -249,16 +249,15 @@ static int revoke(struct ma_ctx *ctx)
 
 int ma_op_delete_account(struct ma_ctx *ctx)
 {
-    struct ma_account *acc = ma_arena_zalloc(ctx->arena, sizeof *acc);
-    if (!acc)
+    struct ma_leftover *left = ma_arena_zalloc(ctx->arena, sizeof *left);
+    struct ma_account acc;
+    if (!left)
         return MA_E_NOMEM;
-    int r = ma_accounts_delete(ctx, ctx->req.params[0], acc);
+    int r = ma_accounts_delete(ctx, ctx->req.params[0], &acc);
     if (r != MA_OK)
         return r;
-    const struct ma_state_connection *c = ma_state_connection(ctx->state, acc->connection);
-    if (!c || c->database || !c->provider.revoke_on_delete)
-        return ma_reply_empty(ctx, 204);
-    ctx->scratch = acc;
-    ctx->net_key = ma_span_hash(acc->connection) | 1;
+    if (ma_accounts_leftover(ctx, &acc, left) < 0 || !ma_accounts_must_revoke(ctx, left))
+        return ma_reply_empty(ctx, 204); /* a token that cannot be opened can be of no use to anybody */
+    ctx->scratch = left;
     return ma_next(ctx, MA_LANE_NET, revoke);
 }

@@ -14,7 +14,7 @@
 #include "ma/app.h"
 #include "ma/httpc.h"
 
-enum { NET_THREADS = 8, NET_PER_KEY = 4, HOUSEKEEPING_MS = 15000, HOUSEKEEPING_BUSY_MS = 200, LANE_THREADS_MAX = 64 };
+enum { HOUSEKEEPING_MS = 15000, HOUSEKEEPING_BUSY_MS = 200, LANE_THREADS_MAX = 64 };
 
 /* A function that some other thread wants in the writer's transaction; lives on that thread's stack. */
 struct write_job {
@@ -32,8 +32,11 @@ struct lane {
     struct ma_ctx *head, **tail;
     struct write_job *jobs, **jobs_tail;
     bool stop;
-    _Atomic int64_t reserved;           /* places taken: queued or about to be */
-    uint64_t running[LANE_THREADS_MAX]; /* NET: key of what each thread is doing; 0: nothing that is bounded */
+    _Atomic int64_t reserved; /* places taken: queued or about to be */
+    struct {
+        uint64_t key; /* 0: nothing that is bounded */
+        bool provider;
+    } running[LANE_THREADS_MAX]; /* NET: what each thread is doing */
     pthread_t threads[LANE_THREADS_MAX];
     size_t n_threads;
 };
@@ -291,22 +294,33 @@ int ma_lanes_write(struct ma_lanes *l, int (*fn)(struct ma_db *, void *), void *
     return job.result;
 }
 
+bool ma_lanes_stopped(struct ma_lanes *l)
+{
+    struct lane *q = &l->lane[MA_LANE_WRITE];
+    (void)pthread_mutex_lock(&q->lock);
+    bool stop = q->stop;
+    (void)pthread_mutex_unlock(&q->lock);
+    return stop;
+}
+
 /* --- hashing and network lanes --- */
 
 /* Whether another of this key may run: a provider that hangs holds some threads, never all. */
-static bool may_run(const struct lane *q, uint64_t key)
+static bool may_run(const struct lane *q, const struct ma_ctx *ctx)
 {
-    size_t n = 0;
-    for (size_t i = 0; key && i < LANE_THREADS_MAX; i++)
-        n += q->running[i] == key;
-    return n < NET_PER_KEY;
+    size_t same = 0, providers = 0;
+    for (size_t i = 0; i < LANE_THREADS_MAX; i++) {
+        same += ctx->net_key && q->running[i].key == ctx->net_key;
+        providers += q->running[i].provider;
+    }
+    return same < MA_NET_PER_KEY && (!ctx->net_provider || providers < MA_NET_THREADS - MA_NET_RESERVED);
 }
 
 /* Takes the first context whose key has room; the lock is held. */
 static struct ma_ctx *take_runnable(struct lane *q)
 {
     struct ma_ctx **link = &q->head;
-    while (*link && !may_run(q, (*link)->net_key))
+    while (*link && !may_run(q, *link))
         link = &(*link)->queue_next;
     struct ma_ctx *ctx = *link;
     if (!ctx)
@@ -322,8 +336,9 @@ static struct ma_ctx *take_runnable(struct lane *q)
 static struct ma_ctx *wait_one(struct lane *q, size_t number)
 {
     (void)pthread_mutex_lock(&q->lock);
-    if (q->running[number]) { /* somebody may have waited for the key that is free now */
-        q->running[number] = 0;
+    if (q->running[number].key || q->running[number].provider) { /* somebody may have waited for what is free now */
+        q->running[number].key = 0;
+        q->running[number].provider = false;
         (void)pthread_cond_signal(&q->wake);
     }
     struct ma_ctx *ctx = take_runnable(q);
@@ -334,8 +349,10 @@ static struct ma_ctx *wait_one(struct lane *q, size_t number)
             (void)pthread_cond_wait(&q->wake, &q->lock);
         ctx = take_runnable(q);
     }
-    if (ctx)
-        q->running[number] = ctx->net_key;
+    if (ctx) {
+        q->running[number].key = ctx->net_key;
+        q->running[number].provider = ctx->net_provider;
+    }
     (void)pthread_mutex_unlock(&q->lock);
     return ctx;
 }
@@ -413,7 +430,7 @@ int ma_lanes_start(const struct ma_lanes_env *env, struct ma_lanes **ret, char w
         r = start_threads(l, MA_LANE_CPU, cpus > 1 ? (size_t)cpus / 2 : 1);
     }
     if (r == MA_OK)
-        r = start_threads(l, MA_LANE_NET, NET_THREADS);
+        r = start_threads(l, MA_LANE_NET, MA_NET_THREADS);
     if (r < 0) {
         (void)snprintf(why, 256, "cannot start a thread");
         ma_lanes_stop(l);

@@ -7,7 +7,11 @@
 #include "ma/crypto.h"
 #include "ma/methods.h"
 
-enum { PARAMS_MAX = 131072 }; /* bytes: the longest values the wire allows, each character encoded as nine */
+enum {
+    PARAMS_MAX = 131072, /* bytes: the longest values the wire allows, each character encoded as nine */
+    RETURN_MAX = 16384   /* bytes: redirect_uri and state as they stand in the Location at the end, which what the HTTP
+                            server keeps per connection has room for; every state in ASCII fits */
+};
 
 /* --- starting --- */
 
@@ -35,6 +39,27 @@ static int params_text(struct ma_ctx *ctx, const struct ma_connect_request *in, 
     }
     *ret = b.n ? ma_buf_view(&b) : MA_LIT("");
     return ma_buf_err(&b);
+}
+
+/* What is the client's own is nobody else's to read: id_token_hint names a person. */
+static int seal_texts(struct ma_ctx *ctx, const struct ma_connect_request *in, struct ma_connect *row)
+{
+    struct ma_span params;
+    int r = params_text(ctx, in, &params);
+    if (r == MA_OK && params.n)
+        r = ma_connect_seal(ctx, row, "params", params, &row->params);
+    return r == MA_OK && in->state.p ? ma_connect_seal(ctx, row, "client_state", in->state, &row->client_state) : r;
+}
+
+/* What could not be returned is not taken. */
+static int require_returnable(struct ma_ctx *ctx, const struct ma_connect_request *in)
+{
+    const char *state = in->state.p ? ma_pct_encode(ctx->arena, in->state) : "";
+    if (!state)
+        return MA_E_NOMEM;
+    if (in->redirect_uri.n + strlen(state) > RETURN_MAX)
+        return ma_problem_at(ctx, "/state", "data/state is too long to be returned to the redirect_uri");
+    return MA_OK;
 }
 
 /* Session and ticket: the texts for the caller, their MACs for the row. */
@@ -65,13 +90,16 @@ int ma_connect_begin(struct ma_ctx *ctx, const struct ma_connect_request *in, st
         return r;
     if (!ma_connect_callback_known(ma_state_client(ctx->state, ctx->who.client_id), in->redirect_uri))
         return ma_problem_at(ctx, "/redirect_uri", "data/redirect_uri must be one of the client's callbacks");
+    r = require_returnable(ctx, in);
+    if (r != MA_OK)
+        return r;
     struct ma_connect row = {
         .user_id = ctx->who.user_id,
         .client_id = ctx->who.client_id,
         .connection = in->connection,
+        .provider = ma_connection_identity(connection),
         .origin = ma_span_str(ma_ctx_origin(ctx)),
         .redirect_uri = in->redirect_uri,
-        .client_state = in->state,
         .code_challenge = in->code_challenge,
         .jkt = ctx->who.jkt,
         .org_id = ctx->who.org_id,
@@ -82,9 +110,9 @@ int ma_connect_begin(struct ma_ctx *ctx, const struct ma_connect_request *in, st
     if (r == MA_OK)
         r = ma_words_join(ctx->arena, &scopes, &row.scopes);
     if (r == MA_OK)
-        r = params_text(ctx, in, &row.params);
-    if (r == MA_OK)
         r = make_names(ctx, &row, ret);
+    if (r == MA_OK)
+        r = seal_texts(ctx, in, &row);
     if (r == MA_OK)
         r = ma_connect_insert(ctx->db, &row);
     ret->expires_in_s = ctx->conf->enrollment.connect_ttl;
@@ -147,7 +175,10 @@ static int find_proven(struct ma_ctx *ctx, const struct ma_connect_proof *in, st
         return r;
     if (!ma_span_eq(row->redirect_uri, in->redirect_uri))
         return ma_problem_at(ctx, "/redirect_uri", "data/redirect_uri must be the one the connection was started with");
-    return require_connection(ctx, row->connection, &connection);
+    r = require_connection(ctx, row->connection, &connection);
+    if (r == MA_OK && !ma_span_eq(row->provider, ma_connection_identity(connection)))
+        return refuse(ctx); /* the tokens are another provider's than the connection leads to now */
+    return r;
 }
 
 static int fill_account(struct ma_ctx *ctx, const struct ma_connect *row, const struct ma_connect_result *got,
@@ -172,12 +203,11 @@ static int insert_account(struct ma_ctx *ctx, const struct ma_connect *row, cons
                           struct ma_account *acc)
 {
     char *id = ma_arena_alloc(ctx->arena, MA_ACCOUNT_ID_LEN + 1);
-    struct ma_account *have = ma_arena_calloc(ctx->arena, MA_ACCOUNTS_MAX, sizeof *have);
-    size_t n = 0;
-    if (!id || !have)
+    int64_t have = 0;
+    if (!id)
         return MA_E_NOMEM;
-    int r = ma_account_list(ctx->db, ctx->arena, ctx->who.user_id, have, MA_ACCOUNTS_MAX, &n);
-    if (r == MA_E_RANGE || (r == MA_OK && n == MA_ACCOUNTS_MAX))
+    int r = ma_account_count(ctx->db, ctx->who.user_id, &have);
+    if (r == MA_OK && have >= MA_ACCOUNTS_MAX)
         return refuse_for_good(ctx, row, MA_P_BAD_REQUEST, "too_many_entities");
     if (r == MA_OK)
         r = ma_id_account(ctx->app->rand, id);
@@ -187,6 +217,7 @@ static int insert_account(struct ma_ctx *ctx, const struct ma_connect *row, cons
         .id = ma_span_of(id, MA_ACCOUNT_ID_LEN),
         .user_id = ctx->who.user_id,
         .connection = row->connection,
+        .provider = row->provider,
         .subject = got->subject,
         .version = 1,
         .created_at = ctx->now_ms,
@@ -203,28 +234,33 @@ static int reconnect_account(struct ma_ctx *ctx, const struct ma_connect *row, c
 }
 
 static int store_account(struct ma_ctx *ctx, const struct ma_connect *row, const struct ma_connect_result *got,
-                         struct ma_account *acc)
+                         struct ma_account *acc, bool *ret_known)
 {
+    struct ma_account_name name = {row->connection, row->provider, got->subject};
+    int r = ma_account_owner(ctx->db, ctx->arena, &name, acc);
+    if (r < 0 && r != MA_E_NOTFOUND)
+        return r;
+    *ret_known = r == MA_OK;
     /* Without a way to renew it, a token that lapses soon is no connected account. */
     if (!got->refresh_token.p && got->access_expires_at != 0)
         return refuse_for_good(ctx, row, MA_P_BAD_REQUEST,
                                "offline access not granted: the provider gave no refresh token");
-    int r = ma_account_owner(ctx->db, ctx->arena, row->connection, got->subject, acc);
-    if (r == MA_E_NOTFOUND)
+    if (!*ret_known)
         return insert_account(ctx, row, got, acc);
-    if (r < 0)
-        return r;
     if (!ma_span_eq(acc->user_id, ctx->who.user_id))
         return refuse_for_good(ctx, row, MA_P_DUPLICATE,
                                "The account at the provider is connected by another user already.");
     return reconnect_account(ctx, row, got, acc);
 }
 
-int ma_connect_complete_account(struct ma_ctx *ctx, const struct ma_connect_proof *in, struct ma_account *ret)
+int ma_connect_complete_account(struct ma_ctx *ctx, const struct ma_connect_proof *in, struct ma_account *ret,
+                                struct ma_leftover *left)
 {
     struct ma_connect row;
     struct ma_connect_result got;
     struct ma_span text;
+    bool known = true;
+    *left = (struct ma_leftover){.token = MA_SPAN_NULL};
     ma_audit_failure_as(ctx, MA_AUDIT_CONNECT_FAILED, "complete");
     int r = find_proven(ctx, in, &row);
     if (r == MA_OK)
@@ -237,7 +273,9 @@ int ma_connect_complete_account(struct ma_ctx *ctx, const struct ma_connect_proo
     if (r == MA_E_CONFLICT)
         return refuse(ctx);
     if (r == MA_OK)
-        r = store_account(ctx, &row, &got, ret);
+        r = store_account(ctx, &row, &got, ret, &known);
+    if (r == MA_E_PROBLEM && !known)
+        *left = ma_leftover_of(row.connection, row.provider, got.refresh_token, got.access_token);
     if (r != MA_OK)
         return r;
     struct ma_audited_account a = {.connection = row.connection, .id = ret->id, .subject = ret->subject};

@@ -3,6 +3,8 @@
  */
 #include "connect_int.h"
 
+#include <strings.h>
+
 #include "ma/jsonw.h"
 
 enum { RESULT_MAX = 262144, WORDS_MAX = 65536 };
@@ -44,6 +46,18 @@ int ma_account_unseal(struct ma_vault *v, struct ma_arena *a, const struct ma_ac
     return ma_vault_open_blob(v, a, &id, sealed, ret);
 }
 
+static int open_one(struct ma_ctx *ctx, const struct ma_connect *row, const char *column, struct ma_span *value)
+{
+    struct ma_span sealed = *value;
+    return sealed.p ? ma_connect_unseal(ctx, row, column, sealed, value) : MA_OK;
+}
+
+int ma_connect_open(struct ma_ctx *ctx, struct ma_connect *row)
+{
+    int r = open_one(ctx, row, "params", &row->params);
+    return r == MA_OK ? open_one(ctx, row, "client_state", &row->client_state) : r;
+}
+
 /* --- the pending result --- */
 
 int ma_connect_result_write(struct ma_arena *a, const struct ma_connect_result *in, struct ma_span *ret)
@@ -57,8 +71,7 @@ int ma_connect_result_write(struct ma_arena *a, const struct ma_connect_result *
     ma_jw_kstr(&w, "access_token", in->access_token);
     if (in->refresh_token.p)
         ma_jw_kstr(&w, "refresh_token", in->refresh_token);
-    ma_jw_key(&w, "claims");
-    ma_jw_raw(&w, in->claims);
+    ma_jw_kstr(&w, "claims", in->claims);
     ma_jw_key(&w, "scopes");
     ma_jw_arr(&w);
     for (size_t i = 0; i < in->scopes.n; i++)
@@ -78,7 +91,7 @@ int ma_connect_result_read(struct ma_arena *a, struct ma_span text, struct ma_co
         {AT(subject), .type = MA_F_STR, .flags = MA_REQ},
         {AT(access_token), .type = MA_F_STR, .flags = MA_REQ},
         {AT(refresh_token), .type = MA_F_STR},
-        {AT(claims), .type = MA_F_RAWOBJ, .flags = MA_REQ},
+        {AT(claims), .type = MA_F_STR, .flags = MA_REQ},
         {AT(scopes), .type = MA_F_STRLIST, .flags = MA_REQ},
         {AT(access_expires_at), .type = MA_F_INT, .flags = MA_REQ},
         {AT(refresh_expires_at), .type = MA_F_INT, .flags = MA_REQ},
@@ -147,6 +160,51 @@ int64_t ma_refresh_expiry(const struct ma_provider_tokens *t, int64_t now_ms)
     return t->refresh_token.p && t->refresh_expires_in_s > 0 ? now_ms + t->refresh_expires_in_s * 1000 : 0;
 }
 
+/* --- who a connection leads to --- */
+
+/* "https://host:port" of a URL; empty when it is none. */
+static struct ma_span origin_of(struct ma_span url)
+{
+    const uint8_t *colon = url.n ? memchr(url.p, ':', url.n) : NULL;
+    size_t at = colon ? (size_t)(colon - url.p) : 0;
+    if (!colon || url.n - at < 3 || memcmp(colon, "://", 3) != 0)
+        return MA_LIT("");
+    for (at += 3; at < url.n && url.p[at] != '/' && url.p[at] != '?' && url.p[at] != '#';)
+        at++;
+    return ma_span_of(url.p, at);
+}
+
+static struct ma_span either(struct ma_span own, const char *of_preset)
+{
+    return own.n || !of_preset ? own : ma_span_str(of_preset);
+}
+
+struct ma_span ma_connection_identity(const struct ma_state_connection *c)
+{
+    const struct ma_state_provider *o = &c->provider;
+    if (!o->preset)
+        return MA_LIT("");
+    struct ma_span issuer = either(o->issuer, o->preset->issuer);
+    return issuer.n ? issuer : origin_of(either(o->token_endpoint, o->preset->token_endpoint));
+}
+
+bool ma_same_origin(struct ma_span a, struct ma_span b)
+{
+    struct ma_span x = origin_of(a), y = origin_of(b);
+    return x.n > 0 && x.n == y.n && strncasecmp((const char *)x.p, (const char *)y.p, x.n) == 0;
+}
+
+void ma_connection_net(struct ma_ctx *ctx, const struct ma_state_connection *c)
+{
+    const struct ma_state_provider *o = &c->provider;
+    struct ma_span known = o->token_endpoint.n || o->issuer.n || !o->preset
+                               ? o->token_endpoint
+                               : either(MA_SPAN_NULL, o->preset->token_endpoint);
+    struct ma_span origin = origin_of(known.n ? known : ma_connection_identity(c));
+    ctx->net_key = ma_span_hash(origin.n ? origin : c->name) | 1;
+    ctx->net_provider = true;
+}
+
 int ma_connection_secret(struct ma_db *db, struct ma_vault *vault, struct ma_arena *a, struct ma_span connection,
                          struct ma_span *ret)
 {
@@ -173,6 +231,7 @@ struct ma_provider_env ma_provider_env_of(const struct ma_app *app, const struct
         .clock = app->clock,
         .log = app->log,
         .arena = a,
+        .deadline_ms = app->clock->mono_ms(app->clock) + MA_PROVIDER_STEP_MS,
         .policy = {conf->network.allow_private, conf->network.allow_http_loopback},
     };
 }

@@ -37,17 +37,19 @@ static bool still_allowed(struct ma_ctx *ctx, struct ma_connect_leg *leg)
 {
     const struct ma_connect *row = &leg->row;
     leg->connection = ma_state_connection(ctx->state, row->connection);
-    return leg->connection && ma_state_connectable(leg->connection, row->client_id) &&
+    return leg->connection && ma_span_eq(ma_connection_identity(leg->connection), row->provider) &&
+           ma_state_connectable(leg->connection, row->client_id) &&
            ma_connect_callback_known(ma_state_client(ctx->state, row->client_id), row->redirect_uri) &&
            ma_span_eq_str(row->origin, ma_ctx_origin(ctx));
 }
 
 /* Everything after this speaks of the row's user and client, in audit rows above all. */
-static void adopt(struct ma_ctx *ctx, const struct ma_connect_leg *leg)
+static int adopt(struct ma_ctx *ctx, struct ma_connect_leg *leg)
 {
     ctx->who.user_id = leg->row.user_id;
     ctx->who.client_id = leg->row.client_id;
-    ctx->net_key = ma_span_hash(leg->row.connection) | 1;
+    ma_connection_net(ctx, leg->connection);
+    return ma_connect_open(ctx, &leg->row);
 }
 
 int ma_connect_ticket(struct ma_ctx *ctx, struct ma_span ticket, ma_cookie_reader cookie, struct ma_connect_leg *leg,
@@ -63,7 +65,6 @@ int ma_connect_ticket(struct ma_ctx *ctx, struct ma_span ticket, ma_cookie_reade
     const struct ma_connect *row = &leg->row;
     if (row->expires_at <= ctx->now_ms || !still_allowed(ctx, leg))
         return MA_OK;
-    adopt(ctx, leg);
     if (row->stage == MA_CONNECT_NEW) {
         *ret_refusal = MA_CONNECT_FINE;
     } else if (row->stage == MA_CONNECT_STARTED && ctx->now_ms - row->started_at < MA_TICKET_RELOAD_MS) {
@@ -71,7 +72,7 @@ int ma_connect_ticket(struct ma_ctx *ctx, struct ma_span ticket, ma_cookie_reade
         leg->resumed = is_same_browser(ctx, leg, cookie);
         *ret_refusal = leg->resumed ? MA_CONNECT_FINE : MA_CONNECT_UNKNOWN;
     }
-    return MA_OK;
+    return *ret_refusal == MA_CONNECT_FINE ? adopt(ctx, leg) : MA_OK;
 }
 
 int ma_connect_callback(struct ma_ctx *ctx, struct ma_span state, ma_cookie_reader cookie, struct ma_connect_leg *leg,
@@ -88,8 +89,7 @@ int ma_connect_callback(struct ma_ctx *ctx, struct ma_span state, ma_cookie_read
         return MA_OK;
     cookie_name(leg, leg->row.state_mac);
     *ret_refusal = is_same_browser(ctx, leg, cookie) ? MA_CONNECT_FINE : MA_CONNECT_STRANGER;
-    adopt(ctx, leg);
-    return MA_OK;
+    return adopt(ctx, leg);
 }
 
 /* --- to the provider --- */
@@ -232,14 +232,12 @@ int ma_connect_prepare(struct ma_ctx *ctx, struct ma_connect_leg *leg)
     return r;
 }
 
-/* The flow ends here; the row, with its secrets, is over. */
+/* The flow ends here; the row, with its secrets, is over. Once: of requests side by side one ends it. */
 static int end_failed(struct ma_ctx *ctx, const struct ma_connect_leg *leg)
 {
     struct ma_audited_account a = {
         .connection = leg->row.connection, .error = leg->error, .error_description = leg->error_description};
-    int r = ma_connect_abandon(ctx->db, leg->row.user_id, leg->row.session_mac);
-    if (r == MA_E_NOTFOUND) /* swept in the meantime */
-        r = MA_OK;
+    int r = ma_connect_abandon(ctx->db, leg->row.user_id, leg->row.session_mac, leg->row.stage);
     return r == MA_OK ? ma_audit_account(ctx, MA_AUDIT_CONNECT_FAILED, &a) : r;
 }
 
@@ -255,6 +253,7 @@ int ma_connect_launch(struct ma_ctx *ctx, struct ma_connect_leg *leg)
 
 int ma_connect_claim(struct ma_ctx *ctx, struct ma_connect_leg *leg)
 {
+    leg->row.stage = MA_CONNECT_RETURNED;
     return ma_connect_return(ctx->db, leg->row.user_id, leg->row.session_mac, ctx->now_ms);
 }
 
@@ -318,12 +317,39 @@ static int redeem(struct ma_ctx *ctx, const struct ma_provider_env *env, const s
     return r == MA_OK ? finish_result(ctx, leg, &tokens, &who) : r;
 }
 
-/* RFC 9207 §2.4: an answer that another server gave in this one's name is refused before anything is sent. */
-static bool is_from(const struct ma_provider *p, struct ma_span iss)
+/* Whether iss is the template with something in the place of "{…}". */
+static bool fits_template(const char *issuer, struct ma_span iss)
+{
+    const char *from = strchr(issuer, '{'), *to = from ? strchr(from, '}') : NULL;
+    size_t head = from ? (size_t)(from - issuer) : 0, tail = to ? strlen(to + 1) : 0;
+    if (!to || iss.n <= head + tail || memcmp(iss.p, issuer, head) != 0)
+        return false;
+    return memcmp(iss.p + iss.n - tail, to + 1, tail) == 0 && !memchr(iss.p + head, '/', iss.n - head - tail);
+}
+
+/* Whether the name is the issuer of another connection. */
+static bool is_anothers(const struct ma_state *s, const struct ma_state_connection *mine, struct ma_span iss)
+{
+    for (size_t i = 0; i < s->n_connections; i++) {
+        const struct ma_state_connection *c = &s->connections[i];
+        const struct ma_preset *row = c->provider.preset;
+        if (c != mine && row &&
+            (c->provider.issuer.n ? ma_span_eq(c->provider.issuer, iss) : ma_span_eq_str(iss, row->issuer)))
+            return true;
+    }
+    return false;
+}
+
+/* RFC 9207 §2.4: an answer that another server gave in this one's name is refused before anything is sent. A provider
+ * whose issuer is not configured may call itself what it likes, but not what a known one at another place is called. */
+static bool is_from(const struct ma_state *s, const struct ma_provider *p, struct ma_span iss)
 {
     if (!iss.p)
         return !p->iss_expected;
-    return !p->issuer || strchr(p->issuer, '{') || ma_span_eq_str(iss, p->issuer);
+    if (p->issuer && !strchr(p->issuer, '{'))
+        return ma_span_eq_str(iss, p->issuer);
+    return (p->issuer && fits_template(p->issuer, iss)) || ma_same_origin(iss, ma_span_str(p->token_endpoint)) ||
+           ma_same_origin(iss, ma_span_str(p->authorization_endpoint)) || !is_anothers(s, p->connection, iss);
 }
 
 int ma_connect_redeem(struct ma_ctx *ctx, const struct ma_callback *in, struct ma_connect_leg *leg)
@@ -335,7 +361,7 @@ int ma_connect_redeem(struct ma_ctx *ctx, const struct ma_callback *in, struct m
     if (r < 0)
         return r;
     r = ma_provider_resolve(&env, leg->connection, secret, &leg->provider, &fault);
-    if (r == MA_OK && !is_from(&leg->provider, in->iss)) {
+    if (r == MA_OK && !is_from(ctx->state, &leg->provider, in->iss)) {
         (void)snprintf(fault.why, sizeof fault.why, "the answer's iss is not the provider's");
         r = MA_E_AUTH;
     } else if (in->error.p) {

@@ -213,7 +213,7 @@ static int replace(struct ma_ctx *ctx, struct ma_span used_id, struct ma_factor_
 int ma_prove_recovery(struct ma_ctx *ctx, const struct ma_user *user, struct ma_span code, struct ma_factor_proof *ret)
 {
     uint8_t mac[32];
-    struct ma_method m;
+    struct ma_method m = {.id = MA_SPAN_NULL};
     *ret = (struct ma_factor_proof){.verdict = MA_SIGNIN_NO_FACTOR};
     if (!(ma_factors_enabled(ctx) & 1u << MA_FACTOR_RECOVERY))
         return MA_OK;

@@ -17,9 +17,10 @@
 #include "ma/codec.h"
 #include "ma/lanes.h"
 
-/* A request line and a token of 8 KiB each, and 8 KiB for the rest: the library wipes all of it for every request. */
+/* A request line and a token of 8 KiB each, and 16 KiB for the rest, or for the longest Location of an answer (a
+ * client's state on its way back) beside an ordinary request: the library wipes all of it for every request. */
 enum {
-    CONNECTION_MEMORY = 24 * 1024,
+    CONNECTION_MEMORY = 32 * 1024,
     DRAIN_MAX = 64 * 1024,
     FREE_CONTEXTS_MAX = 256,
     ECHO_MAX = 256,

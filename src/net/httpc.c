@@ -194,11 +194,22 @@ static bool set_basic(CURL *h, const struct ma_http_call *call)
            curl_easy_setopt(h, CURLOPT_PASSWORD, call->basic_password ? call->basic_password : "") == CURLE_OK;
 }
 
+void ma_httpc_limit(struct ma_httpc *c, int64_t call_max_ms)
+{
+    c->call_max_ms = call_max_ms;
+}
+
+static long time_of(const struct ma_httpc *c, const struct ma_http_call *call)
+{
+    long max = (long)c->call_max_ms;
+    return max > 0 && (call->timeout_ms == 0 || call->timeout_ms > max) ? max : call->timeout_ms;
+}
+
 static bool set_up(struct ma_httpc *c, const struct ma_http_call *call, struct ma_guard *g, struct transfer *t,
                    struct curl_slist *headers)
 {
     CURL *h = c->h;
-    return ma_net_common(h, g, g->public_ok ? "https" : "http", call->timeout_ms) && ma_net_cancellable(h, c) &&
+    return ma_net_common(h, g, g->public_ok ? "https" : "http", time_of(c, call)) && ma_net_cancellable(h, c) &&
            curl_easy_setopt(h, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK &&
            curl_easy_setopt(h, CURLOPT_URL, call->url) == CURLE_OK &&
            curl_easy_setopt(h, CURLOPT_USERAGENT, "myaccountd") == CURLE_OK &&

@@ -37,6 +37,7 @@ struct ma_httpc {
     CURL *h;                     /* HTTP, with its connections */
     CURL *mail;                  /* SMTP: never shares a connection with HTTP */
     struct ma_net_policy policy; /* under which h's open connections were made */
+    int64_t call_max_ms;         /* 0: none */
     char error[CURL_ERROR_SIZE];
     atomic_bool cancelled;
 };

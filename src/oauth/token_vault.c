@@ -190,6 +190,8 @@ int ma_grant_vault(struct ma_ctx *ctx, struct ma_oauth *o)
     if (r != MA_OK)
         return r;
     ctx->who.user_id = x->user_id;
-    ctx->net_key = ma_span_hash(o->in.connection) | 1;
+    const struct ma_state_connection *connection = ma_state_connection(ctx->state, o->in.connection);
+    if (connection)
+        ma_connection_net(ctx, connection);
     return ma_next(ctx, MA_LANE_NET, ask_vault);
 }

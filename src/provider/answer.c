@@ -9,6 +9,7 @@
 
 #define LIFETIME_MAX_S INT64_C(3153600000) /* a hundred years: sums of milliseconds stay far from overflow */
 #define PATH_MAX_BYTES 512u
+#define ASSUMED_LIFETIME_S 3600 /* where a preset has no habit on record */
 
 struct members {
     struct ma_span access_token, refresh_token, id_token, token_type;
@@ -116,7 +117,15 @@ static int64_t seconds_of(struct ma_span s)
     return v > LIFETIME_MAX_S ? LIFETIME_MAX_S : v;
 }
 
-static int take_lifetimes(struct ma_arena *a, const struct ma_json *j, const char *prefix,
+/* Whether expires_in means to say something: null does not. */
+static bool says_lifetime(const struct ma_json *j, const char *prefix)
+{
+    enum ma_json_type t = prefix ? ma_json_part_member(j, prefix, MA_JSON_WHOLE, "expires_in")
+                                 : ma_json_part_type(j, "expires_in", MA_JSON_WHOLE);
+    return t != MA_JSON_ABSENT && t != MA_JSON_NULL;
+}
+
+static int take_lifetimes(struct ma_arena *a, const struct ma_preset *row, const struct ma_json *j, const char *prefix,
                           struct ma_provider_tokens *ret)
 {
     static const char *const names[] = {"refresh_token_expires_in", "refresh_expires_in", "x_refresh_token_expires_in"};
@@ -126,6 +135,9 @@ static int take_lifetimes(struct ma_arena *a, const struct ma_json *j, const cha
     if (r == MA_E_NOMEM)
         return r;
     ret->expires_in_s = seconds_of(v);
+    /* It lapses, though nobody knows when: never would be the one reading that is surely wrong. */
+    if (ret->expires_in_s < 0 && says_lifetime(j, prefix))
+        ret->expires_in_s = row->assumed_lifetime_s > 0 ? row->assumed_lifetime_s : ASSUMED_LIFETIME_S;
     for (size_t i = 0; i < MA_COUNT(names) && ret->refresh_expires_in_s <= 0; i++) {
         r = value_at(a, j, prefix, ma_span_str(names[i]), &v);
         if (r == MA_E_NOMEM)
@@ -181,6 +193,6 @@ int ma_tokens_read(const struct ma_provider_env *env, const struct ma_provider *
         return ma_provider_fail(fault, MA_E_UPSTREAM, "token endpoint: the token is of a type that is not known");
     r = take_scopes(env->arena, &m, ret);
     if (r == MA_OK)
-        r = take_lifetimes(env->arena, j, prefix, ret);
+        r = take_lifetimes(env->arena, row, j, prefix, ret);
     return r == MA_OK ? take_user_id(env, p, j, ret) : r;
 }

@@ -25,14 +25,28 @@ void ma_form_put(struct ma_buf *b, const char *name, struct ma_span value)
     ma_buf_str(b, text);
 }
 
+int ma_provider_time(const struct ma_provider_env *env, const char *what, int64_t *ret_ms,
+                     struct ma_provider_fault *fault)
+{
+    int64_t left = env->deadline_ms ? env->deadline_ms - env->clock->mono_ms(env->clock) : MA_PROVIDER_TIMEOUT_MS;
+    *ret_ms = left < MA_PROVIDER_TIMEOUT_MS ? left : MA_PROVIDER_TIMEOUT_MS;
+    if (left < MA_PROVIDER_CALL_MIN_MS)
+        return ma_provider_fail(fault, MA_E_TIMEOUT, "%s: no time is left for it", what);
+    return MA_OK;
+}
+
 static int call(const struct ma_provider_env *env, struct ma_http_call *c, const char *what, struct ma_http_answer *ret,
                 struct ma_provider_fault *fault)
 {
     char why[256];
-    c->timeout_ms = MA_PROVIDER_TIMEOUT_MS;
+    int64_t time_ms = 0;
+    int r = ma_provider_time(env, what, &time_ms, fault);
+    if (r < 0)
+        return r;
+    c->timeout_ms = (long)time_ms;
     c->response_max = MA_PROVIDER_ANSWER_MAX;
     c->policy = env->policy;
-    int r = ma_httpc_call(env->httpc, c, env->arena, ret, why);
+    r = ma_httpc_call(env->httpc, c, env->arena, ret, why);
     return r < 0 ? ma_provider_fail(fault, r, "%s: %.200s", what, why) : MA_OK;
 }
 
@@ -60,15 +74,16 @@ static int add_basic(struct ma_arena *a, const struct ma_provider *p, struct ma_
     return c->basic_user && c->basic_password ? MA_OK : MA_E_NOMEM;
 }
 
-static int add_assertion(const struct ma_provider_env *env, const struct ma_provider *p, struct ma_buf *form)
+static int add_assertion(const struct ma_provider_env *env, const struct ma_provider *p, const char *url,
+                         struct ma_buf *form)
 {
     struct ma_span jwt;
     const char *client_id = ma_arena_strdup(env->arena, p->connection->provider.client_id);
     if (!client_id)
         return MA_E_NOMEM;
-    /* RFC 7523 §3, point 3: the token endpoint's URL may be the audience, at every endpoint of the server. */
-    int r = ma_jose_client_assertion(env->jose, env->arena, client_id, p->token_endpoint,
-                                     env->clock->wall_ms(env->clock) / 1000, &jwt);
+    /* RFC 7523 §3, point 3: who is asked is the audience, and nobody else takes the assertion. */
+    int r =
+        ma_jose_client_assertion(env->jose, env->arena, client_id, url, env->clock->wall_ms(env->clock) / 1000, &jwt);
     if (r < 0)
         return r;
     ma_form_put(form, "client_assertion_type", MA_LIT(ASSERTION_TYPE));
@@ -93,7 +108,7 @@ static int authenticate(const struct ma_provider_env *env, const struct ma_provi
         ma_form_put(form, "client_secret", p->client_secret);
     if (how != MA_AUTH_PRIVATE_KEY_JWT)
         return MA_OK;
-    int r = add_assertion(env, p, form);
+    int r = add_assertion(env, p, c->url, form);
     return r < 0 ? ma_provider_fail(fault, r, "no client assertion can be made") : MA_OK;
 }
 

@@ -68,8 +68,14 @@ static int from_id_token(const struct ma_provider_env *env, const struct ma_prov
                                   .access_token = t->access_token,
                                   .max_age_s = max_age_s,
                                   .policy = env->policy};
-    int r = ma_id_token_verify(env->jose, env->httpc, env->arena, t->id_token, &ask, env->clock->wall_ms(env->clock),
-                               &token, fault->why);
+    int64_t time_ms = 0;
+    int r = ma_provider_time(env, "jwks_uri", &time_ms, fault);
+    if (r < 0)
+        return r;
+    ma_httpc_limit(env->httpc, time_ms);
+    r = ma_id_token_verify(env->jose, env->httpc, env->arena, t->id_token, &ask, env->clock->wall_ms(env->clock),
+                           &token, fault->why);
+    ma_httpc_limit(env->httpc, 0);
     if (r < 0)
         return r;
     ret->email = worth_telling(token.email);
@@ -151,13 +157,30 @@ static int from_userinfo(const struct ma_provider_env *env, const struct ma_prov
     return r;
 }
 
-int ma_provider_identify(const struct ma_provider_env *env, const struct ma_provider *p,
-                         const struct ma_provider_tokens *t, const char *nonce, int64_t max_age_s,
-                         struct ma_identity *ret, struct ma_provider_fault *fault)
+/* --- how much of it is kept --- */
+
+static int shorten_claims(struct ma_arena *a, const struct ma_provider *p, struct ma_identity *ret)
+{
+    struct ma_buf b;
+    struct ma_jw w;
+    ma_buf_init_arena(&b, a, 1024, MA_PROVIDER_CLAIMS_MAX);
+    ma_jw_init(&w, &b);
+    ma_jw_obj(&w);
+    ma_jw_key_span(&w, ma_user_id_field(p->connection));
+    ma_jw_str(&w, ret->subject);
+    if (ret->email.p)
+        ma_jw_kstr(&w, "email", ret->email);
+    if (ret->name.p)
+        ma_jw_kstr(&w, "name", ret->name);
+    ma_jw_obj_end(&w);
+    ret->claims = ma_buf_view(&b);
+    return ma_buf_err(&b);
+}
+
+static int identify(const struct ma_provider_env *env, const struct ma_provider *p, const struct ma_provider_tokens *t,
+                    const char *nonce, int64_t max_age_s, struct ma_identity *ret, struct ma_provider_fault *fault)
 {
     const struct ma_state_provider *o = &p->connection->provider;
-    *fault = (struct ma_provider_fault){.error = ""};
-    *ret = (struct ma_identity){.subject = {NULL, 0}};
     if (o->preset->oidc && t->id_token.n)
         return from_id_token(env, p, t, nonce, max_age_s, ret, fault);
     /* OpenID Connect Core §3.1.3.3: the scope openid brings one. */
@@ -166,4 +189,14 @@ int ma_provider_identify(const struct ma_provider_env *env, const struct ma_prov
     if (t->user_id.n)
         return from_token_answer(env, p, t, ret, fault);
     return from_userinfo(env, p, t, ret, fault);
+}
+
+int ma_provider_identify(const struct ma_provider_env *env, const struct ma_provider *p,
+                         const struct ma_provider_tokens *t, const char *nonce, int64_t max_age_s,
+                         struct ma_identity *ret, struct ma_provider_fault *fault)
+{
+    *fault = (struct ma_provider_fault){.error = ""};
+    *ret = (struct ma_identity){.subject = {NULL, 0}};
+    int r = identify(env, p, t, nonce, max_age_s, ret, fault);
+    return r == MA_OK && ret->claims.n > MA_PROVIDER_CLAIMS_MAX ? shorten_claims(env->arena, p, ret) : r;
 }

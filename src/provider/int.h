@@ -52,6 +52,10 @@ void ma_discovered_unref_p(struct ma_discovered **d);
 
 /* --- calls --- */
 
+/* What a call may take at most; MA_E_TIMEOUT with a fault when that is too little to begin one. */
+MA_MUST_USE int ma_provider_time(const struct ma_provider_env *env, const char *what, int64_t *ret_ms,
+                                 struct ma_provider_fault *fault);
+
 /* name=value behind what is there already, percent-encoded. b is an arena's. */
 void ma_form_put(struct ma_buf *b, const char *name, struct ma_span value);
 /* POSTs the form, with what authenticates the client added to it (RFC 6749 §2.3). `what` names the endpoint in

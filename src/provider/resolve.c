@@ -4,6 +4,8 @@
 #include "ma/provider.h"
 #include "int.h"
 
+#include <strings.h>
+
 /* The connection's own value, else the preset's where that counts. arena or static; NULL: neither. */
 static int pick(struct ma_arena *a, struct ma_span own, const char *of_preset, const char **ret)
 {
@@ -62,6 +64,24 @@ static int add(struct ma_arena *a, const char **field, const char *found)
     return *field ? MA_OK : MA_E_NOMEM;
 }
 
+static bool is_loopback(const char *host)
+{
+    static const char *const names[] = {"localhost", "127.0.0.1", "[::1]"};
+    for (size_t i = 0; i < MA_COUNT(names); i++) {
+        size_t n = strlen(names[i]);
+        if (strncasecmp(host, names[i], n) == 0 && (host[n] == '\0' || strchr(":/?", host[n])))
+            return true;
+    }
+    return false;
+}
+
+/* The browser goes there, so that no policy of the daemon's own calls looks at it (RFC 9700 §2.6: https). */
+static bool browser_may_go(const struct ma_provider_env *env, const char *url)
+{
+    return !url || strncasecmp(url, "https://", 8) == 0 ||
+           (env->policy.allow_http_loopback && strncasecmp(url, "http://", 7) == 0 && is_loopback(url + 7));
+}
+
 static int from_discovery(const struct ma_provider_env *env, struct ma_provider *p, struct ma_provider_fault *fault)
 {
     MA_CLEANUP(ma_discovered_unref_p) struct ma_discovered *d = NULL;
@@ -69,6 +89,8 @@ static int from_discovery(const struct ma_provider_env *env, struct ma_provider 
     int r = ma_discover(env, p->issuer, !p->connection->provider.preset->oidc, &d, fault);
     if (r < 0)
         return r;
+    if (!p->authorization_endpoint && !browser_may_go(env, d->authorization_endpoint))
+        return ma_provider_fail(fault, MA_E_UPSTREAM, "discovery: the authorization_endpoint is not https");
     p->iss_expected = d->iss_supported;
     r = add(a, &p->authorization_endpoint, d->authorization_endpoint);
     if (r == MA_OK)

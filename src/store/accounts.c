@@ -5,22 +5,29 @@
 
 #include "int.h"
 
-#define ACCOUNT_COLUMNS                                                                                                \
-    "user_id, id, connection, subject, client_id, org_id, scopes, access_token, refresh_token, claims, "               \
+#define ACCOUNT_NUMBERS                                                                                                \
     "access_expires_at, refresh_expires_at, needs_reconnect, version, created_at, updated_at, used_at"
+#define ACCOUNT_COLUMNS                                                                                                \
+    "user_id, id, connection, provider, subject, client_id, org_id, scopes, access_token, refresh_token, "             \
+    "claims, " ACCOUNT_NUMBERS
 
 /* A new version with every loss, so that a refresh under way does not bring tokens back. */
 #define DROP_TOKENS                                                                                                    \
     "UPDATE accounts SET access_token = NULL, refresh_token = NULL, needs_reconnect = 1, version = version + 1, "      \
     "updated_at = "
 
-MA_QUERY(ACCOUNT_LIST, "SELECT " ACCOUNT_COLUMNS " FROM accounts WHERE user_id = $1 ORDER BY created_at DESC, id "
-                       "LIMIT $2");
+/* Without the sealed values, of which a user may have more than fits into a request's arena. */
+MA_QUERY(
+    ACCOUNT_LIST,
+    "SELECT user_id, id, connection, provider, subject, client_id, org_id, scopes, NULL, NULL, NULL, " ACCOUNT_NUMBERS
+    " FROM accounts WHERE user_id = $1 ORDER BY created_at DESC, id LIMIT $2");
 MA_QUERY(ACCOUNT_GET, "SELECT " ACCOUNT_COLUMNS " FROM accounts WHERE user_id = $1 AND id = $2");
 MA_QUERY(ACCOUNT_COUNT, "SELECT count(*) FROM accounts WHERE user_id = $1");
-MA_QUERY(ACCOUNT_OWNER, "SELECT " ACCOUNT_COLUMNS " FROM accounts WHERE connection = $1 AND subject = $2");
+MA_QUERY(ACCOUNT_CLAIMS, "SELECT claims FROM accounts WHERE user_id = $1 AND id = $2");
+MA_QUERY(ACCOUNT_OWNER, "SELECT " ACCOUNT_COLUMNS " FROM accounts WHERE connection = $1 AND provider = $2 "
+                        "AND subject = $3");
 MA_QUERY(ACCOUNT_INSERT, "INSERT INTO accounts (" ACCOUNT_COLUMNS
-                         ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, $14, $15, $16)");
+                         ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, $15, $16, $17)");
 MA_QUERY(ACCOUNT_RECONNECT, "UPDATE accounts SET client_id = $3, org_id = $4, scopes = $5, access_token = $6, "
                             "refresh_token = $7, claims = $8, access_expires_at = $9, refresh_expires_at = $10, "
                             "updated_at = $11, used_at = $12, needs_reconnect = 0, version = version + 1 "
@@ -46,20 +53,21 @@ static int read_account(struct ma_stmt *st, struct ma_arena *a, size_t i, void *
         .user_id = ma_store_col(st, 0, a, &err),
         .id = ma_store_col(st, 1, a, &err),
         .connection = ma_store_col(st, 2, a, &err),
-        .subject = ma_store_col(st, 3, a, &err),
-        .client_id = ma_store_col(st, 4, a, &err),
-        .org_id = ma_store_col(st, 5, a, &err),
-        .scopes = ma_store_col(st, 6, a, &err),
-        .access_token = ma_store_col(st, 7, a, &err),
-        .refresh_token = ma_store_col(st, 8, a, &err),
-        .claims = ma_store_col(st, 9, a, &err),
-        .access_expires_at = ma_col_int(st, 10),
-        .refresh_expires_at = ma_col_int(st, 11),
-        .needs_reconnect = ma_col_int(st, 12) != 0,
-        .version = ma_col_int(st, 13),
-        .created_at = ma_col_int(st, 14),
-        .updated_at = ma_col_int(st, 15),
-        .used_at = ma_col_int(st, 16),
+        .provider = ma_store_col(st, 3, a, &err),
+        .subject = ma_store_col(st, 4, a, &err),
+        .client_id = ma_store_col(st, 5, a, &err),
+        .org_id = ma_store_col(st, 6, a, &err),
+        .scopes = ma_store_col(st, 7, a, &err),
+        .access_token = ma_store_col(st, 8, a, &err),
+        .refresh_token = ma_store_col(st, 9, a, &err),
+        .claims = ma_store_col(st, 10, a, &err),
+        .access_expires_at = ma_col_int(st, 11),
+        .refresh_expires_at = ma_col_int(st, 12),
+        .needs_reconnect = ma_col_int(st, 13) != 0,
+        .version = ma_col_int(st, 14),
+        .created_at = ma_col_int(st, 15),
+        .updated_at = ma_col_int(st, 16),
+        .used_at = ma_col_int(st, 17),
     };
     return err;
 }
@@ -76,27 +84,37 @@ int ma_account_list(struct ma_db *db, struct ma_arena *a, struct ma_span user_id
     return ma_store_all_rows(st, a, cap, ret_n, read_account, ret);
 }
 
-/* One account by two texts. */
-static int one(struct ma_db *db, const struct ma_sql *q, struct ma_arena *a, struct ma_span first,
-               struct ma_span second, struct ma_account *ret)
+int ma_account_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_span id,
+                   struct ma_account *ret)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = ma_store_stmt_id(db, q, first, second, &st);
+    int r = ma_store_stmt_id(db, &ma_q_ACCOUNT_GET, user_id, id, &st);
     if (r == MA_OK)
         r = ma_stmt_step(st);
     return r == MA_OK ? read_account(st, a, 0, ret) : r;
 }
 
-int ma_account_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_span id,
-                   struct ma_account *ret)
+int ma_account_claims(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_span id,
+                      struct ma_span *ret)
 {
-    return one(db, &ma_q_ACCOUNT_GET, a, user_id, id, ret);
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int err = MA_OK, r = ma_store_stmt_id(db, &ma_q_ACCOUNT_CLAIMS, user_id, id, &st);
+    if (r == MA_OK)
+        r = ma_stmt_step(st);
+    if (r == MA_OK)
+        *ret = ma_store_col(st, 0, a, &err);
+    return r == MA_OK ? err : r;
 }
 
-int ma_account_owner(struct ma_db *db, struct ma_arena *a, struct ma_span connection, struct ma_span subject,
-                     struct ma_account *ret)
+int ma_account_owner(struct ma_db *db, struct ma_arena *a, const struct ma_account_name *name, struct ma_account *ret)
 {
-    return one(db, &ma_q_ACCOUNT_OWNER, a, connection, subject, ret);
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt_id(db, &ma_q_ACCOUNT_OWNER, name->connection, ma_store_some(name->provider), &st);
+    if (r != MA_OK)
+        return r;
+    ma_bind_text(st, 3, name->subject);
+    r = ma_stmt_step(st);
+    return r == MA_OK ? read_account(st, a, 0, ret) : r;
 }
 
 int ma_account_count(struct ma_db *db, struct ma_span user_id, int64_t *ret)
@@ -118,19 +136,20 @@ int ma_account_insert(struct ma_db *db, const struct ma_account *acc)
     if (r != MA_OK)
         return r;
     ma_bind_text(st, 3, acc->connection);
-    ma_bind_text(st, 4, acc->subject);
-    ma_bind_text(st, 5, acc->client_id);
-    ma_bind_text(st, 6, acc->org_id);
-    ma_bind_text(st, 7, ma_store_some(acc->scopes));
-    ma_bind_blob(st, 8, acc->access_token);
-    ma_bind_blob(st, 9, acc->refresh_token);
-    ma_bind_blob(st, 10, acc->claims);
-    ma_bind_int(st, 11, acc->access_expires_at);
-    ma_bind_int(st, 12, acc->refresh_expires_at);
-    ma_bind_int(st, 13, acc->needs_reconnect);
-    ma_bind_int(st, 14, acc->created_at);
-    ma_bind_int(st, 15, acc->updated_at);
-    ma_bind_int(st, 16, acc->used_at);
+    ma_bind_text(st, 4, ma_store_some(acc->provider));
+    ma_bind_text(st, 5, acc->subject);
+    ma_bind_text(st, 6, acc->client_id);
+    ma_bind_text(st, 7, acc->org_id);
+    ma_bind_text(st, 8, ma_store_some(acc->scopes));
+    ma_bind_blob(st, 9, acc->access_token);
+    ma_bind_blob(st, 10, acc->refresh_token);
+    ma_bind_blob(st, 11, acc->claims);
+    ma_bind_int(st, 12, acc->access_expires_at);
+    ma_bind_int(st, 13, acc->refresh_expires_at);
+    ma_bind_int(st, 14, acc->needs_reconnect);
+    ma_bind_int(st, 15, acc->created_at);
+    ma_bind_int(st, 16, acc->updated_at);
+    ma_bind_int(st, 17, acc->used_at);
     return ma_stmt_run(st);
 }
 

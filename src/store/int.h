@@ -77,6 +77,7 @@
     X(CONNECT_EXPIRE)                                                                                                  \
     X(ACCOUNT_LIST)                                                                                                    \
     X(ACCOUNT_GET)                                                                                                     \
+    X(ACCOUNT_CLAIMS)                                                                                                  \
     X(ACCOUNT_COUNT)                                                                                                   \
     X(ACCOUNT_OWNER)                                                                                                   \
     X(ACCOUNT_INSERT)                                                                                                  \

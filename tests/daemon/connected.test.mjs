@@ -190,7 +190,7 @@ test('names that must be encoded', async () => {
 /* --- state and redirect_uri --- */
 
 test('the state comes back as it was', async (t) => {
-  for (const [name, state] of [['base64', 'q/+w==+/A'], ['marks', '&=#?%25 +\'"<>\\'], ['any letters', 'zurück ✓ 😀'], ['one character', '0'], ['the longest', 'x+'.repeat(2048)]])
+  for (const [name, state] of [['base64', 'q/+w==+/A'], ['marks', '&=#?%25 +\'"<>\\'], ['any letters', 'zurück ✓ 😀'], ['one character', '0'], ['the longest', 'x+'.repeat(2048)], ['the longest, encoded throughout', '/'.repeat(4096)]])
     await t.test(name, async () => {
       const j = await Journey.begin(member(d), { state });
       await j.leave();

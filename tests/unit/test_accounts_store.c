@@ -53,6 +53,7 @@ static struct ma_connect connect_of(struct ma_span user, int n)
         .user_id = user,
         .client_id = MA_LIT("spa"),
         .connection = MA_LIT("google-oauth2"),
+        .provider = MA_LIT("https://accounts.google.com"),
         .origin = MA_LIT("https://id.example.com"),
         .redirect_uri = MA_LIT("https://app.example.com/cb?x=1"),
         .client_state = MA_LIT("s+/="),
@@ -134,14 +135,16 @@ static void expect_given(const struct ma_connect *got, const struct ma_connect *
     T_SAME(got->user_id, c->user_id);
     T_SAME(got->client_id, c->client_id);
     T_SAME(got->connection, c->connection);
+    T_SAME(got->provider, c->provider);
     T_SAME(got->origin, c->origin);
     T_SAME(got->redirect_uri, c->redirect_uri);
-    T_SAME(got->client_state, c->client_state);
+    bool over = got->stage == MA_CONNECT_OVER;
+    T_SAME(got->client_state, over ? MA_SPAN_NULL : c->client_state);
+    T_SAME(got->params, over ? MA_SPAN_NULL : c->params);
     T_SAME(got->code_challenge, c->code_challenge);
     T_SAME(got->jkt, c->jkt);
     T_SAME(got->org_id, c->org_id);
     T_SAME(got->scopes, c->scopes);
-    T_SAME(got->params, c->params);
     ck_assert_int_eq(got->created_at, c->created_at);
     ck_assert_int_eq(got->expires_at, c->expires_at);
 }
@@ -176,7 +179,7 @@ START_TEST(test_connect_null_and_empty)
     T_NULL(got.jkt);
     T_NULL(got.org_id);
     T_EMPTY(got.scopes);
-    T_EMPTY(got.params);
+    T_NULL(got.params);
     c = connect_of(ALICE, 2);
     c.client_state = c.code_challenge = c.jkt = c.org_id = MA_LIT("");
     T_OK(ma_connect_insert(db, &c));
@@ -227,7 +230,7 @@ START_TEST(test_connect_lookups)
     T_IS(MA_E_NOTFOUND, ma_connect_by_ticket(db, arena, ma_span_of(c.ticket_mac.p, 31), &got));
     T_IS(MA_E_NOTFOUND, ma_connect_get(db, arena, BOB, c.session_mac, &got));
     T_IS(MA_E_NOTFOUND, ma_connect_get(db, arena, ALICE, fresh.session_mac, &got));
-    T_OK(ma_connect_abandon(db, ALICE, c.session_mac));
+    T_OK(ma_connect_abandon(db, ALICE, c.session_mac, MA_CONNECT_STARTED));
     T_OK(ma_connect_by_state(db, arena, c.state_mac, &got));
     T_OK(ma_connect_by_ticket(db, arena, c.ticket_mac, &got));
     ck_assert_int_eq(got.stage, MA_CONNECT_OVER);
@@ -316,16 +319,18 @@ END_TEST
 START_TEST(test_connect_abandon)
 {
     struct ma_connect got, c = at_stage(ALICE, 1, _i), other = at_stage(ALICE, 2, MA_CONNECT_STARTED);
-    T_IS(MA_E_NOTFOUND, ma_connect_abandon(db, BOB, c.session_mac));
-    T_IS(MA_E_NOTFOUND, ma_connect_abandon(db, ALICE, mac('s', 3)));
+    T_IS(MA_E_CONFLICT, ma_connect_abandon(db, BOB, c.session_mac, (enum ma_connect_stage)_i));
+    T_IS(MA_E_CONFLICT, ma_connect_abandon(db, ALICE, mac('s', 3), (enum ma_connect_stage)_i));
+    for (int seen = MA_CONNECT_NEW; seen <= MA_CONNECT_OVER; seen++) /* not the stage it is in: not this caller's */
+        if (seen != _i)
+            T_IS(MA_E_CONFLICT, ma_connect_abandon(db, ALICE, c.session_mac, (enum ma_connect_stage)seen));
     ck_assert_int_eq(stored(&c).stage, _i);
-    T_OK(ma_connect_abandon(db, ALICE, c.session_mac));
+    T_OK(ma_connect_abandon(db, ALICE, c.session_mac, (enum ma_connect_stage)_i));
     got = stored(&c);
     expect_given(&got, &c);
     ck_assert_int_eq(got.stage, MA_CONNECT_OVER);
     T_NULL(got.secret);
     T_NULL(got.result);
-    T_OK(ma_connect_abandon(db, ALICE, c.session_mac)); /* over stays over */
     for (int to = MA_CONNECT_STARTED; to <= MA_CONNECT_OVER; to++)
         T_IS(MA_E_CONFLICT, steps[to].go(&c, NOW));
     got = stored(&other);
@@ -420,6 +425,7 @@ static struct ma_account account(struct ma_span user, const char *id, const char
         .id = ma_span_str(id),
         .user_id = user,
         .connection = MA_LIT("google-oauth2"),
+        .provider = MA_LIT("https://accounts.google.com"),
         .subject = ma_span_str(subject),
         .client_id = MA_LIT("spa"),
         .org_id = MA_LIT("org_1"),
@@ -450,11 +456,18 @@ static struct ma_account kept(const struct ma_account *acc)
     return got;
 }
 
+static int owner(struct ma_arena *a, const struct ma_account *acc, struct ma_account *ret)
+{
+    struct ma_account_name name = {acc->connection, acc->provider, acc->subject};
+    return ma_account_owner(db, a, &name, ret);
+}
+
 static void expect_account(const struct ma_account *got, const struct ma_account *acc)
 {
     T_SAME(got->id, acc->id);
     T_SAME(got->user_id, acc->user_id);
     T_SAME(got->connection, acc->connection);
+    T_SAME(got->provider, acc->provider);
     T_SAME(got->subject, acc->subject);
     T_SAME(got->client_id, acc->client_id);
     T_SAME(got->org_id, acc->org_id);
@@ -532,22 +545,28 @@ START_TEST(test_account_has_one_owner)
 {
     struct ma_account got, acc = add_account(ALICE, "cac_1", "g-1"), other = account(BOB, "cac_2", "g-1");
     T_IS(MA_E_EXISTS, ma_account_insert(db, &other));
-    T_OK(ma_account_owner(db, arena, other.connection, other.subject, &got));
+    T_OK(owner(arena, &other, &got));
     expect_account(&got, &acc);
     other.user_id = ALICE; /* herself neither: that is a reconnect */
     T_IS(MA_E_EXISTS, ma_account_insert(db, &other));
     other = account(ALICE, "cac_1", "g-2");
     T_IS(MA_E_EXISTS, ma_account_insert(db, &other));
-    T_IS(MA_E_NOTFOUND, ma_account_owner(db, arena, other.connection, other.subject, &got));
+    T_IS(MA_E_NOTFOUND, owner(arena, &other, &got));
     other = account(BOB, "cac_1", "g-1"); /* the provider's id counts within the connection */
     other.connection = MA_LIT("github");
-    T_IS(MA_E_NOTFOUND, ma_account_owner(db, arena, other.connection, other.subject, &got));
+    T_IS(MA_E_NOTFOUND, owner(arena, &other, &got));
     T_OK(ma_account_insert(db, &other));
-    T_OK(ma_account_owner(db, arena, other.connection, other.subject, &got));
+    T_OK(owner(arena, &other, &got));
     T_STR(got.user_id, MA_FIX_BOB);
     expect_untouched(&acc);
+    other = account(BOB, "cac_4", "g-1"); /* and with the one the connection leads to */
+    other.provider = MA_LIT("https://elsewhere.example");
+    T_IS(MA_E_NOTFOUND, owner(arena, &other, &got));
+    T_OK(ma_account_insert(db, &other));
+    T_OK(owner(arena, &other, &got));
+    T_STR(got.id, "cac_4");
     T_OK(ma_account_delete(db, ALICE, acc.id));
-    T_IS(MA_E_NOTFOUND, ma_account_owner(db, arena, acc.connection, acc.subject, &got));
+    T_IS(MA_E_NOTFOUND, owner(arena, &acc, &got));
     (void)add_account(BOB, "cac_3", "g-1"); /* free again */
 }
 END_TEST
@@ -578,7 +597,12 @@ START_TEST(test_account_list)
     ck_assert_uint_eq(n, MA_COUNT(order));
     for (size_t i = 0; i < n; i++)
         T_STR(v[i].id, order[i]);
-    T_SAME(v[3].claims, MA_LIT("sealed claims"));
+    T_SAME(v[3].provider, MA_LIT("https://accounts.google.com"));
+    for (size_t i = 0; i < n; i++) { /* of what is large and secret nothing is read */
+        T_NULL(v[i].claims);
+        T_NULL(v[i].access_token);
+        T_NULL(v[i].refresh_token);
+    }
     T_OK(ma_account_count(db, ALICE, &count));
     ck_assert_int_eq(count, 4);
     T_OK(ma_account_list(db, arena, BOB, v, MANY, &n));
@@ -600,6 +624,17 @@ START_TEST(test_account_list_cap)
     T_IS(MA_E_RANGE, ma_account_list(db, arena, ALICE, v, 0, &n));
     T_OK(ma_account_list(db, arena, BOB, v, 1, &n));
     ck_assert_uint_eq(n, 0);
+}
+END_TEST
+
+START_TEST(test_account_claims)
+{
+    struct ma_account acc = add_account(ALICE, "cac_1", "g-1");
+    struct ma_span got = MA_SPAN_NULL;
+    T_OK(ma_account_claims(db, arena, ALICE, acc.id, &got));
+    T_SAME(got, acc.claims);
+    T_IS(MA_E_NOTFOUND, ma_account_claims(db, arena, BOB, acc.id, &got));
+    T_IS(MA_E_NOTFOUND, ma_account_claims(db, arena, ALICE, MA_LIT("cac_2"), &got));
 }
 END_TEST
 
@@ -819,7 +854,7 @@ START_TEST(test_gone_with_the_user)
     (void)at_stage(BOB, 2, MA_CONNECT_STARTED);
     T_OK(ma_user_delete(db, ALICE));
     T_IS(MA_E_NOTFOUND, ma_account_get(db, arena, ALICE, acc.id, &got));
-    T_IS(MA_E_NOTFOUND, ma_account_owner(db, arena, acc.connection, acc.subject, &got));
+    T_IS(MA_E_NOTFOUND, owner(arena, &acc, &got));
     T_IS(MA_E_NOTFOUND, ma_connect_get(db, arena, ALICE, c.session_mac, &row));
     T_IS(MA_E_NOTFOUND, ma_connect_by_ticket(db, arena, c.ticket_mac, &row));
     T_IS(MA_E_NOTFOUND, ma_connect_by_state(db, arena, c.state_mac, &row));
@@ -838,7 +873,7 @@ START_TEST(test_arena_full)
     struct ma_arena *small MA_CLEANUP(ma_arena_free_p) = ma_arena_new(64, 128);
     ck_assert_ptr_nonnull(small);
     T_IS(MA_E_NOMEM, ma_account_get(db, small, ALICE, acc.id, &got));
-    T_IS(MA_E_NOMEM, ma_account_owner(db, small, acc.connection, acc.subject, &got));
+    T_IS(MA_E_NOMEM, owner(small, &acc, &got));
     T_IS(MA_E_NOMEM, ma_account_list(db, small, ALICE, v, MANY, &n));
     T_IS(MA_E_NOMEM, ma_connect_get(db, small, ALICE, c.session_mac, &row));
     T_IS(MA_E_NOMEM, ma_connect_by_ticket(db, small, c.ticket_mac, &row));
@@ -877,6 +912,7 @@ static Suite *suite(void)
     tcase_add_test(t, test_account_has_one_owner);
     tcase_add_test(t, test_account_list);
     tcase_add_test(t, test_account_list_cap);
+    tcase_add_test(t, test_account_claims);
     tcase_add_test(t, test_account_reconnect);
     tcase_add_test(t, test_account_refreshed);
     tcase_add_test(t, test_account_change_refused);

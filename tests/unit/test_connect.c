@@ -29,6 +29,10 @@ static const char document[] =
     "\"https://acme.example/token\",\"userinfo_endpoint\":\"https://acme.example/userinfo\",\"user_id_field\":\"id\","
     "\"client_id\":\"cid\",\"client_secret\":\"s3\",\"issuer\":\"https://acme.example\","
     "\"callback_path\":\"/login/callback\"}},"
+    "{\"name\":\"lab\",\"strategy\":\"gitlab\",\"connected_accounts\":{\"active\":true},"
+    "\"options\":{\"client_id\":\"cid\",\"client_secret\":\"s\"}},"
+    "{\"name\":\"ms\",\"strategy\":\"waad\",\"connected_accounts\":{\"active\":true},"
+    "\"options\":{\"client_id\":\"cid\",\"client_secret\":\"s\"}},"
     "{\"name\":\"asleep\",\"strategy\":\"github\",\"options\":{\"client_id\":\"cid\",\"client_secret\":\"s\"}},"
     "{\"name\":\"theirs\",\"strategy\":\"github\",\"connected_accounts\":{\"active\":true},"
     "\"enabled_clients\":[\"other\"],\"options\":{\"client_id\":\"cid\",\"client_secret\":\"s\"}}]}";
@@ -47,6 +51,8 @@ static struct flow {
 static struct caller {
     const char *user, *client, *jkt, *org;
 } caller;
+
+static struct ma_leftover left; /* of the last completion */
 
 static struct {
     const char *subject, *access, *refresh;
@@ -160,6 +166,22 @@ START_TEST(test_begin_with_the_longest_params)
     in.n_params = 2;
     int r = begin(&in); /* stored, or refused as the caller's fault: not a failure of the daemon */
     ck_assert_msg(r == MA_OK || (r == MA_E_PROBLEM && f.ctx.resp.status == 400), "%s", ma_err_name(r));
+}
+END_TEST
+
+/* What could not be returned to the client is not taken. */
+START_TEST(test_begin_with_a_long_state)
+{
+    static char state[4096 * 2 + 1];
+    struct ma_connect_request in = usual;
+    for (size_t i = 0; i < sizeof state - 1; i++)
+        state[i] = "\xc3\xa4"[i % 2];
+    in.state = ma_span_str(state);
+    ma_fix_expect_problem(&f, begin(&in), 400, NULL, "long state");
+    ck_assert(ma_fix_body_has(&f, "\"pointer\":\"/state\""));
+    memset(state, '/', 4096); /* the longest in ASCII: every byte becomes three */
+    in.state = ma_span_of(state, 4096);
+    T_OK(begin(&in));
 }
 END_TEST
 
@@ -320,10 +342,17 @@ END_TEST
 START_TEST(test_texts_are_kept_as_macs)
 {
     struct ma_connect_leg leg;
-    connect_until_code(&usual);
+    struct ma_connect_request req = usual;
+    struct ma_param hint = {"login_hint", MA_LIT("whose-login")};
+    req.state = MA_LIT("the-clients-state");
+    req.params = &hint;
+    req.n_params = 1;
+    connect_until_code(&req);
+    ck_assert_ptr_nonnull(strstr(flow.url, "login_hint=whose-login"));
     (void)browse();
     ck_assert_int_eq(callback(flow.code, jar, &leg), MA_CONNECT_UNKNOWN);
-    const char *const secrets[] = {flow.session, flow.ticket, flow.state, flow.cookie, flow.code, "at-1", "rt-1"};
+    const char *const secrets[] = {flow.session, flow.ticket, flow.state,          flow.cookie,  flow.code,
+                                   "at-1",       "rt-1",      "the-clients-state", "whose-login"};
     char path[128];
     static char bytes[1 << 22];
     static const char *const ends[] = {"", "-wal"};
@@ -360,10 +389,15 @@ END_TEST
 /* Changes of the state document while the browser is on its way. */
 static const struct {
     const char *name, *document;
+    int status; /* of the completion; 0: fine */
 } changes[] = {
-    {"switched off", "{\"connections\":[{\"name\":\"acme\",\"connected_accounts\":{\"active\":false}}]}"},
-    {"not for this client", "{\"connections\":[{\"name\":\"acme\",\"enabled_clients\":[\"other\"]}]}"},
-    {"callback gone", "{\"clients\":[{\"client_id\":\"spa\",\"callbacks\":[\"https://app.example.com/new\"]}]}"},
+    {"switched off", "{\"connections\":[{\"name\":\"acme\",\"connected_accounts\":{\"active\":false}}]}", 403},
+    {"not for this client", "{\"connections\":[{\"name\":\"acme\",\"enabled_clients\":[\"other\"]}]}", 403},
+    /* the code reached the callback already */
+    {"callback gone", "{\"clients\":[{\"client_id\":\"spa\",\"callbacks\":[\"https://app.example.com/new\"]}]}", 0},
+    {"another token endpoint",
+     "{\"connections\":[{\"name\":\"acme\",\"options\":{\"token_endpoint\":\"https://moved.example/token\"}}]}", 404},
+    {"an issuer", "{\"connections\":[{\"name\":\"acme\",\"options\":{\"issuer\":\"https://moved.example\"}}]}", 404},
 };
 
 START_TEST(test_changed_meanwhile)
@@ -385,11 +419,11 @@ START_TEST(test_completed_after_a_change)
     struct ma_ctx *ctx = call_api();
     struct ma_connect_proof in = {ma_span_str(flow.session), ma_span_str(flow.code), MA_LIT(CALLBACK),
                                   MA_LIT(VERIFIER)};
-    int r = MA_FIX_WRITE(&f, ma_connect_complete_account(ctx, &in, &acc));
-    if (_i < 2)
-        ma_fix_expect_problem(&f, r, 403, NULL, changes[_i].name);
+    int r = MA_FIX_WRITE(&f, ma_connect_complete_account(ctx, &in, &acc, &left));
+    if (changes[_i].status)
+        ma_fix_expect_problem(&f, r, changes[_i].status, NULL, changes[_i].name);
     else
-        T_OK(r); /* the code reached the callback already */
+        T_OK(r);
 }
 END_TEST
 
@@ -441,6 +475,9 @@ START_TEST(test_ticket_raced)
     ck_assert_str_ne(a.state, b.state);
     T_OK(MA_FIX_WRITE(&f, ma_connect_launch(ctx, &a)));
     T_IS(MA_E_CONFLICT, MA_FIX_WRITE(&f, ma_connect_launch(ctx, &b)));
+    b.error = b.error_description = "x"; /* nor does a failure of the slower one end the other's flow */
+    T_IS(MA_E_CONFLICT, MA_FIX_WRITE(&f, ma_connect_launch(ctx, &b)));
+    ck_assert_int_eq(stage(), MA_CONNECT_STARTED);
 }
 END_TEST
 
@@ -588,6 +625,15 @@ static const struct {
     {"iss with a slash", "alias", "c", NULL, NULL, "https://acme.example/", "server_error",
      "The identity provider's answer was not accepted."},
     {"its own iss", "alias", NULL, "access_denied", "x", "https://acme.example", "access_denied", "x"},
+    {"a known one's iss", "acme", "c", NULL, NULL, "https://gitlab.com", "server_error",
+     "The identity provider's answer was not accepted."},
+    {"a known one's iss with an error", "acme", NULL, "access_denied", "x", "https://gitlab.com", "server_error",
+     "The identity provider's answer was not accepted."},
+    {"iss of the same place, by another's name", "acme", NULL, "access_denied", "x", "https://acme.example",
+     "access_denied", "x"},
+    {"iss nobody knows", "acme", NULL, "access_denied", "x", "https://acme.other.example", "access_denied", "x"},
+    {"template filled in", "ms", NULL, "access_denied", "x", "https://login.microsoftonline.com/t1/v2.0",
+     "access_denied", "x"},
     {"no iss", "alias", NULL, "access_denied", "x", NULL, "access_denied", "x"},
 };
 
@@ -653,7 +699,7 @@ static int complete(const char *code, const char *redirect_uri, const char *veri
     struct ma_ctx *ctx = call_api();
     struct ma_connect_proof in = {ma_span_str(flow.session), ma_span_str(code), ma_span_str(redirect_uri),
                                   some(verifier)};
-    return MA_FIX_WRITE(&f, ma_connect_complete_account(ctx, &in, acc));
+    return MA_FIX_WRITE(&f, ma_connect_complete_account(ctx, &in, acc, &left));
 }
 
 static int complete_now(struct ma_account *acc)
@@ -670,6 +716,7 @@ static size_t accounts(struct ma_account v[MA_ACCOUNTS_MAX])
     T_OK(ma_accounts_list(ctx, &list, &n));
     memcpy(v, list, n * sizeof *v);
     for (size_t i = 0; i < n; i++) {
+        T_OK(ma_account_get(ctx->db, ctx->arena, v[i].user_id, v[i].id, &v[i]));
         if (v[i].access_token.p)
             T_OK(ma_account_unseal(f.app.vault, f.arena, &v[i], "access_token", v[i].access_token, &v[i].access_token));
         if (v[i].refresh_token.p)
@@ -845,7 +892,8 @@ START_TEST(test_somebody_elses)
     expect_over("connected by another user");
     ck_assert_uint_eq(accounts(v), 0);
     struct ma_ctx *ctx = ma_fix_request(&f, MA_FIX_BOB, "spa");
-    T_OK(ma_account_owner(ctx->db, ctx->arena, MA_LIT("acme"), MA_LIT("42"), &acc));
+    struct ma_account_name name = {MA_LIT("acme"), MA_LIT("https://acme.example"), MA_LIT("42")};
+    T_OK(ma_account_owner(ctx->db, ctx->arena, &name, &acc));
     T_STR(acc.user_id, MA_FIX_BOB);
     ck_assert_int_eq(acc.version, 1);
 }
@@ -883,6 +931,57 @@ START_TEST(test_reconnect)
 }
 END_TEST
 
+/* The connection has come to lead elsewhere: the same subject is somebody else there. */
+START_TEST(test_another_provider)
+{
+    struct ma_account acc, v[MA_ACCOUNTS_MAX];
+    caller.user = MA_FIX_BOB;
+    connect_until_code(&usual);
+    T_OK(complete_now(&acc));
+    caller.user = MA_FIX_ALICE;
+    ma_fix_apply(&f, changes[3].document);
+    connect_until_code(&usual);
+    T_OK(complete_now(&acc));
+    T_STR(acc.provider, "https://moved.example");
+    ck_assert_uint_eq(accounts(v), 1);
+}
+END_TEST
+
+/* What a refusal leaves over is told to the provider, unless an account may live by the same grant. */
+START_TEST(test_leftovers)
+{
+    struct ma_account acc;
+    ma_fix_apply(&f, "{\"connections\":[{\"name\":\"acme\",\"options\":{\"revocation_endpoint\":"
+                     "\"https://acme.example/revoke\"}}]}");
+    given.refresh = NULL;
+    connect_until_code(&usual);
+    T_PROBLEM(&f, 400, NULL, complete_now(&acc));
+    T_STR(left.token, "at-1");
+    ck_assert_str_eq(left.hint, "access_token");
+    ck_assert(ma_accounts_must_revoke(&f.ctx, &left) && f.ctx.net_provider && f.ctx.net_key);
+    given.refresh = "rt-1";
+    connect_until_code(&usual);
+    T_OK(complete_now(&acc));
+    ck_assert(!left.token.p && !ma_accounts_must_revoke(&f.ctx, &left));
+    caller.user = MA_FIX_BOB;
+    connect_until_code(&usual);
+    T_PROBLEM(&f, 409, NULL, complete_now(&acc));
+    ck_assert(!left.token.p);
+    struct ma_ctx *ctx = ma_fix_request(&f, MA_FIX_ALICE, "spa");
+    struct ma_account *list = NULL;
+    size_t n = 0;
+    T_OK(ma_accounts_list(ctx, &list, &n));
+    ck_assert_uint_eq(n, 1);
+    T_OK(MA_FIX_WRITE(&f, ma_accounts_delete(ctx, list[0].id, &acc)));
+    T_OK(ma_accounts_leftover(ctx, &acc, &left));
+    T_STR(left.token, "rt-1");
+    ck_assert(ma_accounts_must_revoke(ctx, &left));
+    ma_fix_apply(&f, changes[3].document); /* not sent to another provider */
+    ctx->state = f.state;
+    ck_assert(!ma_accounts_must_revoke(ctx, &left));
+}
+END_TEST
+
 START_TEST(test_as_many_as_there_may_be)
 {
     struct ma_account acc, v[MA_ACCOUNTS_MAX];
@@ -894,6 +993,7 @@ START_TEST(test_as_many_as_there_may_be)
         acc = (struct ma_account){.id = ma_span_str(id),
                                   .user_id = MA_LIT(MA_FIX_ALICE),
                                   .connection = MA_LIT("acme"),
+                                  .provider = MA_LIT("https://acme.example"),
                                   .subject = ma_span_str(subject),
                                   .client_id = MA_LIT("spa"),
                                   .scopes = MA_LIT("read"),
@@ -941,8 +1041,10 @@ START_TEST(test_delete)
     ctx = ma_fix_request(&f, MA_FIX_ALICE, "spa");
     T_PROBLEM(&f, 404, NULL, MA_FIX_WRITE(&f, ma_accounts_delete(ctx, ma_span_str(id), &acc)));
     last_audit(MA_AUDIT_DISCONNECT_FAILED, "");
-    ma_accounts_revoke(ctx, &acc); /* not wanted of this connection: nothing is asked of anybody */
-    connect_until_code(&usual);    /* and the provider account is free again */
+    T_OK(ma_accounts_leftover(ctx, &acc, &left)); /* not wanted of this connection: nothing is asked of anybody */
+    ck_assert(!left.token.p && !ma_accounts_must_revoke(ctx, &left));
+    ma_accounts_revoke(ctx, &left);
+    connect_until_code(&usual); /* and the provider account is free again */
     caller.user = MA_FIX_BOB;
     connect_until_code(&usual);
     T_OK(complete_now(&acc));
@@ -951,12 +1053,16 @@ END_TEST
 
 /* --- what is kept --- */
 
+/* As deep as an answer's JSON may be. */
+#define DEEP "{\"email\":null,\"n\":[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]}"
+_Static_assert(MA_JSON_DEPTH_MAX == 16, "of the text above");
+
 START_TEST(test_result_round_trip)
 {
     struct ma_span scopes[] = {MA_LIT("a"), MA_LIT("b\xc3\xa4")}, text;
     struct ma_connect_result in = {.subject = MA_LIT("s\"\\"),
                                    .access_token = MA_LIT("at"),
-                                   .claims = MA_LIT("{\"email\":null,\"n\":[1,{}]}"),
+                                   .claims = MA_LIT(DEEP),
                                    .scopes = {scopes, 2},
                                    .access_expires_at = MA_FIX_START,
                                    .refresh_expires_at = 0},
@@ -966,7 +1072,7 @@ START_TEST(test_result_round_trip)
     ck_assert(ma_span_eq(out.subject, in.subject) && ma_span_eq(out.access_token, in.access_token));
     ck_assert(!out.refresh_token.p && out.scopes.n == 2 && ma_span_eq(out.scopes.v[1], scopes[1]));
     ck_assert(out.access_expires_at == MA_FIX_START && out.refresh_expires_at == 0);
-    T_STR(out.claims, "{\"email\":null,\"n\":[1,{}]}");
+    T_STR(out.claims, DEEP);
     ck_assert_int_lt(ma_connect_result_read(f.arena, MA_LIT("{}"), &out), 0);
     ck_assert_int_lt(ma_connect_result_read(f.arena, MA_LIT("["), &out), 0);
 }
@@ -1032,6 +1138,7 @@ static TCase *flow_case(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, test_begin, 0, (int)MA_COUNT(starts));
     tcase_add_test(tc, test_begin_with_the_longest_params);
+    tcase_add_test(tc, test_begin_with_a_long_state);
     tcase_add_test(tc, test_tickets);
     tcase_add_test(tc, test_texts_are_kept_as_macs);
     tcase_add_test(tc, test_trim);
@@ -1065,6 +1172,8 @@ static TCase *complete_case(void)
     tcase_add_test(tc, test_no_offline_access);
     tcase_add_test(tc, test_somebody_elses);
     tcase_add_test(tc, test_reconnect);
+    tcase_add_test(tc, test_another_provider);
+    tcase_add_test(tc, test_leftovers);
     tcase_add_test(tc, test_as_many_as_there_may_be);
     tcase_add_test(tc, test_delete);
     tcase_add_test(tc, test_result_round_trip);

@@ -534,7 +534,7 @@ static void *stop_thread(void *arg)
     return NULL;
 }
 
-enum { PER_KEY = 4, NET = 8 }; /* as the lane has it */
+enum { PER_KEY = MA_NET_PER_KEY, NET = MA_NET_THREADS }; /* as the lane has it */
 
 static struct {
     int inside[4], most[4]; /* by key; under world.lock */
@@ -549,7 +549,7 @@ static int step_keyed(struct ma_ctx *ctx)
     if (keyed.inside[key] > keyed.most[key])
         keyed.most[key] = keyed.inside[key];
     (void)pthread_cond_broadcast(&world.changed);
-    while (world.shut && key == 1)
+    while (world.shut && (key == 1 || ctx->net_provider))
         (void)pthread_cond_wait(&world.changed, &world.lock);
     keyed.inside[key]--;
     unlock();
@@ -603,6 +603,43 @@ START_TEST(test_one_key_hangs)
         ck_assert_int_eq(rest[i].ctx.resp.status, 204);
         work_free(&rest[i]);
     }
+}
+END_TEST
+
+/* Every provider hangs: calls to others still find a thread each. */
+START_TEST(test_providers_hang)
+{
+    enum { HANG = 3 * MA_NET_PER_KEY, MOST = MA_NET_THREADS - MA_NET_RESERVED, REST = 6 };
+    static struct work hang[HANG], rest[REST];
+    int inside = 0;
+    start(QUEUE, BATCH, f.database);
+    shut();
+    for (int i = 0; i < HANG; i++) {
+        work_init(&hang[i], "k", MA_LANE_NET, step_keyed);
+        hang[i].ctx.net_key = (uint64_t)(1 + i % 3);
+        hang[i].ctx.net_provider = true;
+        push(&hang[i]);
+    }
+    lock();
+    while (inside < MOST) {
+        inside = keyed.inside[1] + keyed.inside[2] + keyed.inside[3];
+        if (inside < MOST)
+            (void)pthread_cond_wait(&world.changed, &world.lock);
+    }
+    unlock();
+    for (int i = 0; i < REST; i++)
+        push_keyed(&rest[i], 0);
+    wait_finished(REST);
+    lock();
+    ck_assert_int_eq(keyed.inside[1] + keyed.inside[2] + keyed.inside[3], MOST);
+    unlock();
+    open_gate();
+    wait_finished(REST + HANG);
+    stop_lanes();
+    for (int i = 0; i < HANG; i++)
+        work_free(&hang[i]);
+    for (int i = 0; i < REST; i++)
+        work_free(&rest[i]);
 }
 END_TEST
 
@@ -883,6 +920,7 @@ int main(void)
     tcase_add_test(tc, test_cpu_and_net);
     tcase_add_loop_test(tc, test_lane_without_reader, 0, 2);
     tcase_add_test(tc, test_one_key_hangs);
+    tcase_add_test(tc, test_providers_hang);
     tcase_add_test(tc, test_stop_with_keys_waiting);
     tcase_add_test(tc, test_crowd_of_keys);
     tcase_add_test(tc, test_write);

@@ -75,6 +75,39 @@ START_TEST(discovered)
 }
 END_TEST
 
+/* The browser follows the authorization endpoint, where the policy of the daemon's own calls does not look. */
+START_TEST(authorization_endpoint_is_https)
+{
+    static const struct {
+        const char *url;
+        bool ok;
+    } urls[] = {{"https://idp.example/a", true},          {"http://localhost/a", true},
+                {"http://127.0.0.1:8080/a", true},        {"http://idp.example/a", false},
+                {"http://localhost.evil.example", false}, {"http://127.0.0.1@evil.example/a", false}};
+    use_issuer(&OIDC, "");
+    p_web(0, OPENID, P_JSON,
+          ma_arena_printf(P.a,
+                          "{\"issuer\":\"%s\",\"authorization_endpoint\":\"%s\",\"token_endpoint\":\"%s/t\","
+                          "\"jwks_uri\":\"%s/j\"}",
+                          P.base, urls[_i].url, P.base, P.base));
+    ck_assert_msg((p_resolve("s") == MA_OK) == urls[_i].ok, "%s", urls[_i].url);
+}
+END_TEST
+
+/* The calls of a step share its time: what is left bounds each, and with too little none is begun. */
+START_TEST(time_is_up)
+{
+    use_issuer(&OIDC, "");
+    p_web(0, OPENID, P_JSON, document("", ""));
+    P.env.deadline_ms = P.clock.now_ms + MA_PROVIDER_CALL_MIN_MS - 1;
+    ck_assert_int_eq(p_resolve("s"), MA_E_TIMEOUT);
+    ck_assert_int_eq(ts_hits(&P.web, 0), 0);
+    ma_clock_manual_advance(&P.clock, MA_DISCOVERY_FAILED_MS);
+    P.env.deadline_ms = P.clock.now_ms + MA_PROVIDER_CALL_MIN_MS;
+    P_OK(p_resolve("s"));
+}
+END_TEST
+
 /* Where the document is looked for, in this order. */
 static const struct {
     const char *name;
@@ -831,6 +864,8 @@ int main(void)
     tcase_set_timeout(tc, 60);
     tcase_add_checked_fixture(tc, p_set_up, p_tear_down);
     tcase_add_test(tc, discovered);
+    tcase_add_loop_test(tc, authorization_endpoint_is_https, 0, 6);
+    tcase_add_test(tc, time_is_up);
     tcase_add_loop_test(tc, places, 0, (int)MA_COUNT(PLACES));
     tcase_add_loop_test(tc, bad_documents, 0, (int)MA_COUNT(BAD_DOCS));
     tcase_add_test(tc, large_document);

@@ -182,10 +182,16 @@ static const struct {
      "{\"access_token\":\"at\",\"refresh_token_expires_in\":0,\"x_refresh_token_expires_in\":8726400}", "at", "(none)",
      "(none)", NULL, -1, 8726400, "(none)"},
     {"no lifetimes", &OAUTH, "{\"access_token\":\"at\",\"expires_in\":-1,\"refresh_expires_in\":\"soon\"}", "at",
-     "(none)", "(none)", NULL, -1, -1, "(none)"},
+     "(none)", "(none)", NULL, 3600, -1, "(none)"},
+    {"lifetime null", &OAUTH, "{\"access_token\":\"at\",\"expires_in\":null}", "at", "(none)", "(none)", NULL, -1, -1,
+     "(none)"},
+    {"lifetime empty", &OAUTH, "{\"access_token\":\"at\",\"expires_in\":\"\"}", "at", "(none)", "(none)", NULL, 3600,
+     -1, "(none)"},
+    {"lifetime below the member", &MEMBER, "{\"authed_user\":{\"id\":\"U1\",\"access_token\":\"x\",\"expires_in\":[]}}",
+     "x", "(none)", "(none)", NULL, 3600, -1, "U1"},
     {"lifetimes of other types", &OAUTH,
      "{\"access_token\":\"at\",\"expires_in\":3600.5,\"refresh_expires_in\":{\"a\":1}}", "at", "(none)", "(none)", NULL,
-     -1, -1, "(none)"},
+     3600, -1, "(none)"},
     {"lifetimes beyond reason", &OAUTH,
      "{\"access_token\":\"at\",\"expires_in\":9223372036854775807,\"refresh_expires_in\":\"99999999999999999999999\"}",
      "at", "(none)", "(none)", NULL, INT64_C(3153600000), INT64_C(3153600000), "(none)"},
@@ -417,6 +423,21 @@ static const struct {
      NULL},
 };
 
+/* Of what is too much to keep, what names the user is kept. */
+START_TEST(large_userinfo)
+{
+    static char pad[MA_PROVIDER_CLAIMS_MAX];
+    use(&OAUTH, "s");
+    got_token();
+    P.conn.provider.user_id_field = MA_LIT("id");
+    memset(pad, 'x', sizeof pad - 1);
+    p_web(0, "/userinfo", P_JSON,
+          ma_arena_printf(P.a, "{\"id\":7,\"email\":\"e@x.example\",\"name\":\"N\",\"pad\":\"%s\"}", pad));
+    P_OK(identify(NULL, -1));
+    ck_assert_str_eq(p_text(I.claims), "{\"id\":\"7\",\"email\":\"e@x.example\",\"name\":\"N\"}");
+}
+END_TEST
+
 START_TEST(userinfo)
 {
     use(&OAUTH, "s");
@@ -553,7 +574,11 @@ START_TEST(private_key_jwt)
     ck_assert_int_eq(ma_json_at(j, MA_LIT("iat"), P.a, &v), MA_OK);
     ck_assert_str_eq(p_text(v), "1700000000");
     P_OK(ma_provider_revoke(&P.env, &P.p, MA_LIT("t"), "access_token", &P.fault));
-    ck_assert_uint_gt(field(p_sent_body(), "client_assertion").n, 0);
+    ma_json_free_p(&j);
+    ck_assert_ptr_null(ma_jws_parse(P.a, field(p_sent_body(), "client_assertion"), &jws));
+    ck_assert_int_eq(ma_json_parse(jws.payload, &j), MA_OK);
+    ck_assert_int_eq(ma_json_at(j, MA_LIT("aud"), P.a, &v), MA_OK);
+    ck_assert_str_eq(p_text(v), p_url("/revoke"));
 }
 END_TEST
 
@@ -696,6 +721,7 @@ static Suite *suite(void)
     tcase_add_test(t, unreachable);
     tcase_add_loop_test(t, userinfo, 0, (int)MA_COUNT(USERINFO));
     tcase_add_test(t, subject_sizes);
+    tcase_add_test(t, large_userinfo);
     tcase_add_test(t, oauth2_ignores_id_tokens);
     tcase_add_test(t, beside_the_token);
     tcase_add_loop_test(t, rows, 0, (int)MA_COUNT(ROWS));

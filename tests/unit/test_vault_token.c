@@ -69,12 +69,14 @@ static void answer(const char *head, const char *body)
 
 static void setup(void)
 {
-    char text[2048];
+    char text[2048], why[256] = "";
     lanes = NULL;
     web = (struct ts){.routes = {{.path = "/token"}}};
     ck_assert(ts_start(&web));
     answer(JSON, "{\"access_token\":\"at-new\",\"expires_in\":3600,\"refresh_token\":\"rt-new\"}");
     ma_fix_open(&f, "");
+    ma_vault_close(f.app.vault); /* the fixture's randomness is for one thread */
+    T_OK(ma_vault_open(f.dir, ma_rand_system(), &f.app.vault, why));
     f.conf->network.allow_http_loopback = true;
     T_OK(ma_providers_new(&f.app.providers));
     T_OK(ma_refreshes_new(&f.app.refreshes));
@@ -118,8 +120,10 @@ struct row {
 
 static struct ma_account sealed(const struct row *r)
 {
+    const char *here = ma_arena_printf(f.arena, "http://127.0.0.1:%d", web.port);
     struct ma_account acc = {
         .id = ma_span_str(r->id),
+        .provider = ma_span_str(r->connection ? "https://github.com" : here),
         .user_id = ma_span_str(r->user ? r->user : MA_FIX_ALICE),
         .connection = ma_span_str(r->connection ? r->connection : "acme"),
         .subject = ma_span_str(r->subject),
@@ -371,6 +375,24 @@ START_TEST(test_lapsed_without_refresh_token)
 }
 END_TEST
 
+/* The provider said how long its refresh token lasts: it is not asked with one that has lapsed. */
+START_TEST(test_lapsed_refresh_token)
+{
+    struct ma_account acc = sealed(&lapsed);
+    acc.refresh_expires_at = f.clock.now_ms + _i;
+    T_OK(ma_db_begin(f.app.writer));
+    T_OK(ma_account_insert(f.app.writer, &acc));
+    T_OK(ma_db_commit(f.app.writer));
+    start();
+    struct asked a = ask();
+    struct stored s = look("a");
+    ck_assert_int_eq(a.grant.verdict, _i ? MA_VAULT_OK : MA_VAULT_RECONNECT);
+    ck_assert_int_eq(ts_hits(&web, 0), _i);
+    ck_assert_int_eq(s.acc.needs_reconnect, !_i);
+    ck_assert_int_eq(s.acc.refresh_token.p != NULL, _i);
+}
+END_TEST
+
 START_TEST(test_use_is_noted)
 {
     struct row r = lapsed;
@@ -414,6 +436,112 @@ START_TEST(test_refresh_cannot_be_stored)
     (void)ask_thread(&a);
     ck_assert_int_lt(a.result, 0);
     ck_assert_str_eq(a.token, "");
+}
+END_TEST
+
+static int job_delete(struct ma_db *db, void *arg);
+
+/* --- refreshed tokens that cannot be stored at once --- */
+
+static struct ma_sql break_it = {
+    110, "CREATE TRIGGER broken BEFORE UPDATE ON accounts BEGIN SELECT abs(-9223372036854775807 - 1); END"};
+static struct ma_sql mend_it = {111, "DROP TRIGGER broken"};
+
+static int job_run(struct ma_db *db, void *arg)
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_db_stmt(db, arg, &st);
+    return r == MA_OK ? ma_stmt_run(st) : r;
+}
+
+static int job_nothing(struct ma_db *db, void *arg)
+{
+    (void)db;
+    (void)arg;
+    return MA_OK;
+}
+
+/* The database fails for a moment, just when the provider has rotated: what it gave is stored a little later. */
+START_TEST(test_stored_at_last)
+{
+    struct asked a = usual();
+    put(&lapsed);
+    start();
+    T_OK(ma_lanes_write(lanes, job_run, &break_it));
+    ck_assert_int_eq(pthread_create(&a.thread, NULL, ask_thread, &a), 0);
+    while (ts_hits(&web, 0) == 0)
+        (void)sched_yield();
+    for (int i = 0; i < 200; i++) /* time for the first try */
+        T_OK(ma_lanes_write(lanes, job_nothing, NULL));
+    T_OK(ma_lanes_write(lanes, job_run, &mend_it));
+    ck_assert_int_eq(pthread_join(a.thread, NULL), 0);
+    T_OK(a.result);
+    ck_assert_str_eq(a.token, "at-new");
+    T_STR(look("a").refresh, "rt-new");
+    ck_assert_int_eq(ts_hits(&web, 0), 1);
+}
+END_TEST
+
+/* It fails for longer: the provider does not see the token again that it has replaced. */
+START_TEST(test_stored_later)
+{
+    struct asked a = usual();
+    put(&lapsed);
+    ma_refreshes_patience(f.app.refreshes, 0);
+    start();
+    T_OK(ma_lanes_write(lanes, job_run, &break_it));
+    for (int i = 0; i < 3; i++) {
+        (void)ask_thread(&a);
+        ck_assert_int_lt(a.result, 0);
+        ck_assert_str_eq(a.token, "");
+        ck_assert_int_eq(ts_hits(&web, 0), 1);
+        T_STR(look("a").refresh, "rt-old");
+    }
+    T_OK(ma_lanes_write(lanes, job_run, &mend_it));
+    ck_assert_str_eq(ask().token, "at-new");
+    ck_assert_int_eq(ts_hits(&web, 0), 1);
+    struct stored s = look("a");
+    T_STR(s.refresh, "rt-new");
+    ck_assert_int_eq(s.acc.version, 2);
+    ma_fix_advance(&f, HOUR);
+    ck_assert_str_eq(ask().token, "at-new"); /* and refreshing goes on */
+    ck_assert_ptr_nonnull(strstr(web.last, "refresh_token=rt-new"));
+}
+END_TEST
+
+/* What is in memory when the account is deleted, or the daemon ends, is let go. */
+START_TEST(test_never_stored)
+{
+    struct asked a = usual();
+    put(&lapsed);
+    struct ma_account acc = sealed(&lapsed);
+    ma_refreshes_patience(f.app.refreshes, 0);
+    start();
+    T_OK(ma_lanes_write(lanes, job_run, &break_it));
+    (void)ask_thread(&a);
+    ck_assert_int_lt(a.result, 0);
+    if (_i)
+        T_OK(ma_lanes_write(lanes, job_delete, &acc));
+    ck_assert_int_eq(_i ? (int)ask().grant.verdict : MA_VAULT_NO_ACCOUNT, MA_VAULT_NO_ACCOUNT);
+}
+END_TEST
+
+/* The connection leads to another provider now: nothing is sent there, nor handed out. */
+START_TEST(test_another_provider)
+{
+    struct row r = lapsed;
+    r.expires_in_ms = _i ? HOUR : -1000;
+    struct ma_account acc = sealed(&r);
+    acc.provider = MA_LIT("https://before.example");
+    T_OK(ma_db_begin(f.app.writer));
+    T_OK(ma_account_insert(f.app.writer, &acc));
+    T_OK(ma_db_commit(f.app.writer));
+    start();
+    struct asked a = ask();
+    ck_assert_int_eq(a.grant.verdict, MA_VAULT_RECONNECT);
+    ck_assert_str_eq(a.token, "");
+    ck_assert_int_eq(ts_hits(&web, 0), 0);
+    T_STR(look("a").refresh, "rt-old"); /* the connection may be led back */
 }
 END_TEST
 
@@ -588,6 +716,31 @@ START_TEST(test_one_refresh_for_many)
 }
 END_TEST
 
+/* A token that lives shorter than the margin serves all who waited for it. */
+START_TEST(test_short_lived_for_many)
+{
+    static struct asked a[THREADS];
+    put(&lapsed);
+    answer(JSON, "{\"access_token\":\"at-new\",\"expires_in\":20}");
+    start();
+    ts_hold(&web, true);
+    for (size_t i = 0; i < THREADS; i++) {
+        a[i] = usual();
+        ck_assert_int_eq(pthread_create(&a[i].thread, NULL, ask_thread, &a[i]), 0);
+        if (i == 0)
+            ts_wait_held(&web);
+    }
+    for (int i = 0; i < 2000; i++) /* time for the others to come and wait */
+        (void)sched_yield();
+    ts_hold(&web, false);
+    for (size_t i = 0; i < THREADS; i++) {
+        ck_assert_int_eq(pthread_join(a[i].thread, NULL), 0);
+        T_OK(a[i].result);
+        ck_assert_str_eq(a[i].token, "at-new");
+    }
+}
+END_TEST
+
 START_TEST(test_one_refusal_for_many)
 {
     static struct asked a[THREADS];
@@ -732,6 +885,7 @@ int main(void)
     tcase_add_test(tc, test_same_email_other_scopes);
     tcase_add_loop_test(tc, test_margin, 0, (int)MA_COUNT(margins));
     tcase_add_test(tc, test_lapsed_without_refresh_token);
+    tcase_add_loop_test(tc, test_lapsed_refresh_token, 0, 2);
     tcase_add_test(tc, test_use_is_noted);
     tcase_add_test(tc, test_use_cannot_be_noted);
     tcase_add_test(tc, test_refresh_cannot_be_stored);
@@ -745,6 +899,11 @@ int main(void)
     tcase_add_test(tc, test_accounts_side_by_side);
     tcase_add_loop_test(tc, test_changed_meanwhile, 0, (int)MA_COUNT(meanwhile));
     tcase_add_test(tc, test_deleted_under_waiters);
+    tcase_add_test(tc, test_stored_at_last);
+    tcase_add_test(tc, test_stored_later);
+    tcase_add_loop_test(tc, test_never_stored, 0, 2);
+    tcase_add_loop_test(tc, test_another_provider, 0, 2);
+    tcase_add_test(tc, test_short_lived_for_many);
     tcase_add_test(tc, test_free_nothing);
     suite_add_tcase(s, tc);
     SRunner *sr = srunner_create(s);
