@@ -147,6 +147,8 @@ struct ma_state {
 const struct ma_state_client *ma_state_client(const struct ma_state *s, struct ma_span client_id);
 const struct ma_state_connection *ma_state_connection(const struct ma_state *s, struct ma_span name);
 const struct ma_state_role *ma_state_role(const struct ma_state *s, struct ma_span name);
+/* Whether the connection is enabled for this client (enabled_clients). */
+bool ma_state_enabled_for(const struct ma_state_connection *c, struct ma_span client_id);
 /* Whether this client may connect accounts through the connection: enabled for it, switched on, no database. */
 bool ma_state_connectable(const struct ma_state_connection *c, struct ma_span client_id);
 /* By id, or by name (ASCII case-insensitive); NULL when unknown. */

@@ -70,8 +70,8 @@ static int has_factor(struct ma_ctx *ctx, const struct ma_user *u, bool *ret)
     const uint32_t independent = 1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_PHONE | 1u << MA_FACTOR_EMAIL |
                                  1u << MA_FACTOR_PUSH | 1u << MA_FACTOR_WEBAUTHN_PLATFORM |
                                  1u << MA_FACTOR_WEBAUTHN_ROAMING;
-    *ret =
-        u->email_verified && (ctx->state->factors & 1u << MA_FACTOR_EMAIL) && ctx->conf->enrollment.auto_email_factor;
+    const uint32_t usable = ma_factors_enabled(ctx) & independent;
+    *ret = u->email_verified && (usable & 1u << MA_FACTOR_EMAIL) && ctx->conf->enrollment.auto_email_factor;
     if (*ret)
         return MA_OK;
     struct ma_method *m = ma_arena_calloc(ctx->arena, MA_METHODS_MAX, sizeof *m);
@@ -80,7 +80,7 @@ static int has_factor(struct ma_ctx *ctx, const struct ma_user *u, bool *ret)
         return MA_E_NOMEM;
     int r = ma_method_list(ctx->db, ctx->arena, u->user_id, ctx->now_ms, m, MA_METHODS_MAX, &n);
     for (size_t i = 0; r == MA_OK && i < n; i++)
-        if (m[i].confirmed && (independent & ctx->state->factors & 1u << m[i].type))
+        if (m[i].confirmed && (usable & 1u << m[i].type))
             *ret = true;
     return r;
 }

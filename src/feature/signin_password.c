@@ -187,6 +187,11 @@ int ma_signin_password(struct ma_ctx *ctx, struct ma_span identifier, struct ma_
         return MA_OK;
     }
     int r = find_user(ctx, ret->identifier, connection, &ret->user);
+    /* A connection that this client may not use has no users for it; what that costs is the same. */
+    const struct ma_state_connection *c =
+        r == MA_OK && ret->user.connection.p ? ma_state_connection(ctx->state, ret->user.connection) : NULL;
+    if (c && ctx->who.client_id.p && !ma_state_enabled_for(c, ctx->who.client_id))
+        ret->user = (struct ma_user){.user_id = MA_SPAN_NULL};
     if (r == MA_OK)
         r = check(ctx, password, ret);
     if (r == MA_OK && ret->verdict == MA_SIGNIN_WRONG) /* at once: guesses side by side see each other's cost */

@@ -136,6 +136,8 @@ bool ma_scope_refresh(struct ma_ctx *ctx, const struct ma_state_client *client, 
                       const char **ret_why);
 /* Whether `word` stands in a blank-separated list. */
 bool ma_scope_has(struct ma_span list, const char *word);
+/* openid, profile, email, phone, address, offline_access. */
+bool ma_scope_is_oidc(struct ma_span word);
 /* This daemon's API at the request's public origin: "<origin>/me/". arena. */
 const char *ma_api_audience(struct ma_ctx *ctx);
 /* Whether what the client may have needs no consent, or a stored one covers it. Any lane. */
@@ -216,6 +218,10 @@ MA_MUST_USE int ma_login_finish(struct ma_ctx *ctx, struct ma_oauth *o, const st
 /* The organization that was asked for, when the user is a member; ret p == NULL when none was. An answer otherwise. */
 MA_MUST_USE int ma_organization_of(struct ma_ctx *ctx, struct ma_span wanted, struct ma_span user_id,
                                    struct ma_span *ret);
+/* Whether the user still belongs to the organization that was chosen at sign-in (p == NULL: none): MA_OK or a 403. */
+MA_MUST_USE int ma_still_member(struct ma_ctx *ctx, struct ma_span org_id, struct ma_span user_id);
+/* MA_OK, or 403 consent_required. */
+MA_MUST_USE int ma_require_consent(struct ma_ctx *ctx, const struct ma_issue *is);
 /* 403 unmet_authentication_requirements. */
 int ma_oauth_unmet(struct ma_ctx *ctx);
 

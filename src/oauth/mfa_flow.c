@@ -107,7 +107,39 @@ static int grant_again(struct ma_ctx *ctx, struct ma_oauth *o, const struct ma_p
         return ma_oauth_fail(ctx, 403, "unauthorized", "user is blocked");
     if (!ma_scope_grant(ctx, o->client, &is->user, p->audience, p->scope, &is->granted, &why))
         return ma_oauth_fail(ctx, 403, "access_denied", why);
-    return MA_OK;
+    int r = ma_require_consent(ctx, is);
+    return r == MA_OK ? ma_still_member(ctx, p->org_id, is->user.user_id) : r;
+}
+
+/* What was shown is the second factor now; the first one stays. Bits of earlier second factors must not go on under the
+ * new time: a rule may ask for one of them. */
+static struct ma_authn stepped_up(const struct ma_ctx *ctx, const struct ma_authn *before, uint32_t amr)
+{
+    const uint32_t first = MA_AMR_PWD | MA_AMR_PASSKEY | MA_AMR_UV;
+    return (struct ma_authn){before->auth_at, ctx->now_ms, (before->amr & first) | amr | MA_AMR_MFA};
+}
+
+/* The factor that was shown may not be the one that a rule asks for: then the next one is due. */
+static int assure_again(struct ma_ctx *ctx, struct ma_issue *is, const struct ma_pending *p)
+{
+    struct ma_factor_choice v[MA_FACTORS_SHOWN_MAX];
+    struct ma_family f;
+    size_t n = 0;
+    bool refresh = p->family_id.p != NULL;
+    int r = ma_signin_factors(ctx, &is->user, v, &n);
+    if (r == MA_OK && refresh)
+        r = ma_family_get(ctx->db, ctx->arena, p->family_id, &f);
+    if (r == MA_E_NOTFOUND)
+        return ma_oauth_fail(ctx, 403, "invalid_grant", "Unknown or invalid refresh token.");
+    if (r < 0)
+        return r;
+    struct ma_assurance_out a = ma_assure(ctx, is->client, &is->granted, ma_factors_bits(v, n), &is->authn, !refresh);
+    is->token_until_ms = a.token_until_ms;
+    if (a.verdict == MA_ASSURED)
+        return MA_OK;
+    if (a.verdict == MA_ASSURE_UNMET)
+        return ma_oauth_unmet(ctx);
+    return ma_mfa_required(ctx, is, refresh ? &f : NULL, p->generation, &a, v, n);
 }
 
 static int continue_family(struct ma_ctx *ctx, struct ma_issue *is, const struct ma_pending *p)
@@ -147,16 +179,17 @@ int ma_mfa_complete(struct ma_ctx *ctx, struct ma_oauth *o, const struct ma_flow
         return refuse(ctx);
     if (r != MA_OK)
         return r;
-    is->authn = (struct ma_authn){p.authn.auth_at, ctx->now_ms, p.authn.amr | amr | MA_AMR_MFA};
+    ctx->keep = true; /* the factor was used, whatever comes of it */
+    is->authn = stepped_up(ctx, &p.authn, amr);
     is->org_id = p.org_id;
     is->nonce = p.nonce;
     is->session_id = p.session_id;
     is->jkt = p.jkt.p ? p.jkt : o->jkt;
     is->gty = p.gty.p ? (const char *)p.gty.p : NULL;
     o->issue = is;
-    r = p.family_id.p ? continue_family(ctx, is, &p) : ma_family_begin(ctx, is, family);
+    r = assure_again(ctx, is, &p);
     if (r == MA_OK)
-        is->token_until_ms = ma_assure(ctx, o->client, &is->granted, p.factors, &is->authn, false).token_until_ms;
+        r = p.family_id.p ? continue_family(ctx, is, &p) : ma_family_begin(ctx, is, family);
     return r == MA_OK ? ma_next(ctx, MA_LANE_READ, ma_issue_reply) : r;
 }
 
@@ -174,12 +207,9 @@ int ma_login_finish(struct ma_ctx *ctx, struct ma_oauth *o, const struct ma_user
     o->issue = is;
     if (!ma_scope_grant(ctx, o->client, user, o->in.audience, o->in.scope, &is->granted, &why))
         return ma_oauth_fail(ctx, 403, "access_denied", why);
-    bool consented = false;
     int r = ma_oauth_require_dpop(ctx, o, is->granted.audience);
     if (r == MA_OK)
-        r = ma_consent_covers(ctx, o->client, user->user_id, &is->granted, &consented);
-    if (r == MA_OK && !consented)
-        return ma_oauth_fail(ctx, 403, "consent_required", "Consent required");
+        r = ma_require_consent(ctx, is);
     if (r == MA_OK)
         r = ma_organization_of(ctx, o->in.organization, user->user_id, &is->org_id);
     if (r == MA_OK)
@@ -206,6 +236,21 @@ int ma_organization_of(struct ma_ctx *ctx, struct ma_span wanted, struct ma_span
         return ma_oauth_fail(ctx, 403, "access_denied", "The user is not a member of this organization.");
     *ret = o->id;
     return MA_OK;
+}
+
+int ma_still_member(struct ma_ctx *ctx, struct ma_span org_id, struct ma_span user_id)
+{
+    struct ma_span same;
+    return ma_organization_of(ctx, org_id, user_id, &same);
+}
+
+int ma_require_consent(struct ma_ctx *ctx, const struct ma_issue *is)
+{
+    bool covered = false;
+    int r = ma_consent_covers(ctx, is->client, is->user.user_id, &is->granted, &covered);
+    if (r < 0)
+        return r;
+    return covered ? MA_OK : ma_oauth_fail(ctx, 403, "consent_required", "Consent required");
 }
 
 int ma_oauth_unmet(struct ma_ctx *ctx)

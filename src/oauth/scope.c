@@ -6,6 +6,8 @@
 
 #include "ma/codec.h"
 
+enum { AUDIENCE_ECHO_MAX = 200 };
+
 /* --- lists of words --- */
 
 static bool next_word(struct ma_span *rest, struct ma_span *word)
@@ -40,7 +42,7 @@ static bool in_list(const struct ma_span_list *l, struct ma_span word)
     return false;
 }
 
-static bool is_oidc(struct ma_span w)
+bool ma_scope_is_oidc(struct ma_span w)
 {
     static const char *const names[] = {"openid", "profile", "email", "phone", "address", "offline_access"};
     for (size_t i = 0; i < MA_COUNT(names); i++)
@@ -63,14 +65,17 @@ struct limits {
     const struct ma_span_list *other;  /* another audience's; NULL: none */
     struct ma_span family;             /* a refresh: what was granted; p == NULL: no further limit */
     const struct ma_span_list *policy; /* a refresh: what the client's policy adds */
+    bool refresh;                      /* OIDC scopes are those of the login, whatever the audience */
     bool family_limits;                /* scopes must be in family or policy */
 };
 
 static const char *no_access(struct ma_ctx *ctx, const struct ma_state_client *c, struct ma_span audience)
 {
-    const char *text = ma_arena_printf(
-        ctx->arena, "Client \"%.*s\" is not authorized to access resource server \"%.*s\".", (int)c->client_id.n,
-        (const char *)c->client_id.p, (int)(audience.n > 200 ? 200 : audience.n), (const char *)audience.p);
+    if (audience.n > AUDIENCE_ECHO_MAX)
+        return "The client is not authorized to access this resource server.";
+    const char *text =
+        ma_arena_printf(ctx->arena, "Client \"%.*s\" is not authorized to access resource server \"%.*s\".",
+                        (int)c->client_id.n, (const char *)c->client_id.p, (int)audience.n, (const char *)audience.p);
     return text ? text : "The client is not authorized to access this resource server.";
 }
 
@@ -112,8 +117,8 @@ static const char *find_limits(struct ma_ctx *ctx, const struct ma_user *user, s
 
 static bool may_have(const struct limits *l, struct ma_span w)
 {
-    bool oidc = is_oidc(w);
-    if (l->family_limits && !has_span(l->family, w) && !(l->policy && in_list(l->policy, w)))
+    bool oidc = ma_scope_is_oidc(w);
+    if ((l->family_limits || (l->refresh && oidc)) && !has_span(l->family, w) && !(l->policy && in_list(l->policy, w)))
         return false;
     if (ma_span_eq_str(w, "offline_access"))
         return ma_state_client_may(l->client, "refresh_token");
@@ -197,7 +202,7 @@ bool ma_scope_refresh(struct ma_ctx *ctx, const struct ma_state_client *client, 
 {
     struct ma_span target = audience.p ? audience : f->audience;
     bool original = ma_span_eq(target, f->audience);
-    struct limits l = {.client = client, .family = f->scope, .policy = policy_for(client, target)};
+    struct limits l = {.client = client, .refresh = true, .family = f->scope, .policy = policy_for(client, target)};
     *ret_why = find_limits(ctx, user, target, &l);
     if (*ret_why)
         return false;

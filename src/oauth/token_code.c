@@ -8,8 +8,9 @@
 
 static int refuse(struct ma_ctx *ctx, const struct ma_code *code, const char *why)
 {
-    struct ma_span user = code ? code->user_id : MA_SPAN_NULL;
-    int r = ma_audit_signin(ctx, "feacft", user, ctx->who.client_id, MA_SPAN_NULL);
+    if (!code) /* nobody's: anybody could fill the trail */
+        return ma_oauth_fail(ctx, 403, "invalid_grant", why);
+    int r = ma_audit_signin(ctx, "feacft", code->user_id, ctx->who.client_id, MA_SPAN_NULL);
     if (r < 0)
         return r;
     ctx->keep = true;
@@ -78,9 +79,16 @@ static int fill(struct ma_ctx *ctx, struct ma_oauth *o, const struct ma_code *co
     if (r == MA_OK)
         r = ma_signin_factors(ctx, &is->user, v, &n);
     if (r == MA_OK)
-        is->token_until_ms =
-            ma_assure(ctx, o->client, &is->granted, ma_factors_bits(v, n), &is->authn, true).token_until_ms;
-    return r;
+        r = ma_require_consent(ctx, is);
+    if (r == MA_OK)
+        r = ma_still_member(ctx, is->org_id, is->user.user_id);
+    if (r != MA_OK)
+        return r;
+    struct ma_assurance_out a = ma_assure(ctx, o->client, &is->granted, ma_factors_bits(v, n), &is->authn, true);
+    is->token_until_ms = a.token_until_ms;
+    /* The window may have closed, or the policy changed, since the code was made. */
+    return a.verdict == MA_ASSURED ? MA_OK
+                                   : refuse(ctx, code, "The sign-in no longer meets the policy; sign in again.");
 }
 
 static int exchange(struct ma_ctx *ctx)

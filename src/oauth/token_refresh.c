@@ -4,8 +4,11 @@
  */
 #include "int.h"
 
+/* What belongs to nobody leaves no row: anybody could fill the trail. */
 static int refuse(struct ma_ctx *ctx, struct ma_span user_id, const char *why)
 {
+    if (!user_id.p)
+        return ma_oauth_fail(ctx, 403, "invalid_grant", why);
     int r = ma_audit_signin(ctx, "fertft", user_id, ctx->who.client_id, MA_SPAN_NULL);
     if (r < 0)
         return r;
@@ -89,6 +92,10 @@ static int exchange(struct ma_ctx *ctx)
     if (!ma_scope_refresh(ctx, o->client, &is->user, &f, o->in.audience, o->in.scope, &is->granted, &why))
         return ma_oauth_fail(ctx, 403, "access_denied", why);
     r = ma_oauth_require_dpop(ctx, o, is->granted.audience);
+    if (r == MA_OK)
+        r = ma_require_consent(ctx, is);
+    if (r == MA_OK)
+        r = ma_still_member(ctx, f.org_id, f.user_id);
     /* Reuse is judged before assurance: a stolen token's first sign must not wait. */
     if (r == MA_OK && generation == f.generation)
         r = assure(ctx, is, &f, generation);

@@ -98,8 +98,11 @@ const struct ma_state_role *ma_state_role(const struct ma_state *s, struct ma_sp
 
 bool ma_state_connectable(const struct ma_state_connection *c, struct ma_span client_id)
 {
-    if (c->database || !c->connected_accounts || !c->provider.preset)
-        return false;
+    return !c->database && c->connected_accounts && c->provider.preset && ma_state_enabled_for(c, client_id);
+}
+
+bool ma_state_enabled_for(const struct ma_state_connection *c, struct ma_span client_id)
+{
     for (size_t i = 0; i < c->enabled_clients.n; i++) {
         if (ma_span_eq(c->enabled_clients.v[i], client_id))
             return true;
