@@ -521,9 +521,9 @@ static int refresh_alone(const struct ma_vault_env *env, const struct ma_state_c
     return full ? MA_OK : refresh(env, c, acc, ret);
 }
 
-/* After another thread's refresh: a token that is new counts until it lapses, however short that is. */
+/* After another thread's refresh: what is there counts until it lapses, however soon that is. */
 static int take_theirs(const struct ma_vault_env *env, const struct ma_vault_ask *ask,
-                       const struct ma_state_connection *c, const struct ma_account *before, struct ma_vault_grant *ret)
+                       const struct ma_state_connection *c, struct ma_vault_grant *ret)
 {
     struct ma_account acc;
     int64_t now = env->app->clock->wall_ms(env->app->clock);
@@ -531,10 +531,9 @@ static int take_theirs(const struct ma_vault_env *env, const struct ma_vault_ask
     if (r < 0 || ret->verdict != MA_VAULT_OK)
         return r;
     ret->account = acc.id;
-    bool renewed = ma_span_eq(acc.id, before->id) && acc.version != before->version && acc.access_token.p &&
-                   acc.access_expires_at > now;
+    bool lives = acc.access_token.p && acc.access_expires_at > now;
     ret->verdict = MA_VAULT_UNAVAILABLE; /* the refresh that was waited for brought nothing */
-    return renewed || is_fresh(&acc, env->now_ms) ? hand_out(env, &acc, ret) : MA_OK;
+    return lives || is_fresh(&acc, env->now_ms) ? hand_out(env, &acc, ret) : MA_OK;
 }
 
 int ma_vault_access_token(const struct ma_vault_env *env, const struct ma_vault_ask *ask, struct ma_vault_grant *ret)
@@ -558,5 +557,5 @@ int ma_vault_access_token(const struct ma_vault_env *env, const struct ma_vault_
         leave(env->app->refreshes, &mine);
         return r;
     }
-    return take_theirs(env, ask, c, &acc, ret);
+    return take_theirs(env, ask, c, ret);
 }
