@@ -89,6 +89,16 @@ static int exchange(struct ma_ctx *ctx)
     is->session_id = f.session_id;
     is->jkt = o->jkt;
     is->gty = "refresh_token";
+    /* Reuse is judged before anything that could be refused: a stolen token's first sign must not wait. */
+    bool old = generation != f.generation;
+    if (old)
+        r = ma_family_continue(ctx, is, &f, generation);
+    if (r == MA_E_AUTH) {
+        ctx->keep = true;
+        return ma_oauth_fail(ctx, 403, "invalid_grant", "Unknown or invalid refresh token.");
+    }
+    if (r != MA_OK)
+        return r;
     if (!ma_scope_refresh(ctx, o->client, &is->user, &f, o->in.audience, o->in.scope, &is->granted, &why))
         return ma_oauth_fail(ctx, 403, "access_denied", why);
     r = ma_oauth_require_dpop(ctx, o, is->granted.audience);
@@ -96,17 +106,10 @@ static int exchange(struct ma_ctx *ctx)
         r = ma_require_consent(ctx, is);
     if (r == MA_OK)
         r = ma_still_member(ctx, f.org_id, f.user_id);
-    /* Reuse is judged before assurance: a stolen token's first sign must not wait. */
-    if (r == MA_OK && generation == f.generation)
-        r = assure(ctx, is, &f, generation);
-    if (r == MA_OK)
-        r = ma_family_continue(ctx, is, &f, generation);
-    if (r == MA_E_AUTH) {
-        ctx->keep = true;
-        return ma_oauth_fail(ctx, 403, "invalid_grant", "Unknown or invalid refresh token.");
-    }
-    if (r == MA_OK && generation != f.generation) /* within the leeway: the same answer as to the first */
+    if (r == MA_OK) /* within the leeway an old one gets the answer of the first */
         r = assure(ctx, is, &f, f.generation);
+    if (r == MA_OK && !old)
+        r = ma_family_continue(ctx, is, &f, generation);
     if (r == MA_OK)
         r = ma_audit_signin(ctx, "sertft", f.user_id, f.client_id, MA_SPAN_NULL);
     return r == MA_OK ? ma_next(ctx, MA_LANE_READ, ma_issue_reply) : r;

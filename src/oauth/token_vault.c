@@ -186,11 +186,13 @@ int ma_grant_vault(struct ma_ctx *ctx, struct ma_oauth *o)
         return ma_oauth_missing(ctx, "connection");
     if (o->in.requested_token_type.p && !ma_span_eq_str(o->in.requested_token_type, ISSUED_TYPE))
         return ma_oauth_fail(ctx, 400, "invalid_request", "requested_token_type is not supported.");
+    const struct ma_state_connection *connection = ma_state_connection(ctx->state, o->in.connection);
+    if (connection && !ma_state_connectable(connection, o->client->client_id)) /* wire contract 4.7 */
+        return ma_oauth_fail(ctx, 403, "unauthorized_client", "The connection is not enabled for this client.");
     int r = find_user(ctx, o, &x->user_id);
     if (r != MA_OK)
         return r;
     ctx->who.user_id = x->user_id;
-    const struct ma_state_connection *connection = ma_state_connection(ctx->state, o->in.connection);
     if (connection)
         ma_connection_net(ctx, connection);
     return ma_next(ctx, MA_LANE_NET, ask_vault);

@@ -79,21 +79,23 @@ test('a refresh asks for consent, membership and the scopes of the login again',
   const a = app('plain');
   const r = await a.password(mail('ida'), { scope: 'openid offline_access', organization: 'acme' });
   assert.equal(r.status, 200, r.text);
+  let token = r.json.refresh_token;
   await t.test('no OIDC scope that the login did not have', async () => {
-    const x = await a.refresh(r.json.refresh_token, { audience: me, scope: `openid email ${READ}` });
+    const x = await a.refresh(token, { audience: me, scope: `openid email ${READ}` });
     assert.equal(x.status, 200, x.text);
+    token = x.json.refresh_token;
     assert.equal(x.json.scope, `openid ${READ}`);
     assert.equal(claims(x.json.id_token).email, undefined);
   });
   await t.test('consent', async () => {
     d.apply({ api: { allow_skipping_user_consent: false } });
-    const x = await a.refresh(r.json.refresh_token, { audience: me, scope: READ });
+    const x = await a.refresh(token, { audience: me, scope: READ });
     d.apply({ api: { allow_skipping_user_consent: true } });
     assert.deepEqual([x.status, x.json.error], [403, 'consent_required']);
   });
   await t.test('membership', async () => {
     d.apply({ organizations: [{ id: 'org_acme', members: [] }] });
-    const x = await a.refresh(r.json.refresh_token);
+    const x = await a.refresh(token);
     d.apply({ organizations: [{ id: 'org_acme', members: [id('ida')] }] });
     assert.deepEqual([x.status, x.json.error], [403, 'access_denied']);
   });
