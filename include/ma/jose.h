@@ -32,7 +32,7 @@ struct ma_token {
     uint64_t epoch;         /* ma_jose_epoch when it was verified: a remembered token dies with it */
 };
 
-/* Opens the own key ring (key_directory/signing.keys, created with one RS256 key) and prepares the
+/* Opens the own key ring (key_directory/signing.keys, created with a key of RS256 and one of ES256) and prepares the
  * issuers of conf. Starts no thread and does no I/O but files; `file:` JWKS are read here (a missing one is an
  * error with `why`). Owned (ma_jose_close). clock, rand, log are borrowed for life; conf only during the call. */
 MA_MUST_USE int ma_jose_open(const struct ma_conf *conf, const struct ma_clock *clock, const struct ma_rand *rand,
@@ -73,9 +73,10 @@ MA_MUST_USE int ma_jose_fetch(struct ma_jose *j, struct ma_httpc *c, int issuer)
 
 /* The own public keys, {"keys":[…]}, JSON text; arena. */
 MA_MUST_USE int ma_jose_jwks(struct ma_jose *j, struct ma_arena *a, struct ma_span *ret);
-/* Adds a fresh signing key; older ones only verify until retire_after_s has passed. */
-MA_MUST_USE int ma_jose_rotate(struct ma_jose *j, int64_t retire_after_s, char ret_kid[65]);
-/* kid, state ("signing", "verifying"), created_at, retires_at as JSON array text; arena. */
+/* Adds a fresh signing key of RS256 or ES256; older ones of that algorithm only verify until retire_after_s has passed.
+ */
+MA_MUST_USE int ma_jose_rotate(struct ma_jose *j, enum ma_jws_alg alg, int64_t retire_after_s, char ret_kid[65]);
+/* kid, alg, state ("signing", "verifying"), created_at, retires_at as JSON array text; arena. */
 MA_MUST_USE int ma_jose_keys(struct ma_jose *j, struct ma_arena *a, struct ma_span *ret);
 /* Re-reads the own ring from disk when another process rotated it (called by the background thread too). */
 MA_MUST_USE int ma_jose_reread(struct ma_jose *j);
@@ -86,8 +87,9 @@ struct ma_mint {
     const char *const *amr; /* NULL-terminated, or NULL */
     int64_t auth_time_s;    /* -1: leave out */
     const char *jti;
+    enum ma_jws_alg alg; /* RS256 or ES256 */
 };
-/* An RFC 9068 token (typ at+jwt; client_id and azp) signed with the newest own key, by libjwt. arena. */
+/* An RFC 9068 token (typ at+jwt; client_id and azp) signed with the own key of that algorithm. arena. */
 MA_MUST_USE int ma_jose_mint(struct ma_jose *j, struct ma_arena *a, const struct ma_mint *m, struct ma_span *ret);
 
 /* --- the other side: tokens of identity providers that accounts are connected at --- */
@@ -116,7 +118,7 @@ MA_MUST_USE int ma_id_token_verify(struct ma_jose *j, struct ma_httpc *c, struct
 
 #define MA_ASSERTION_TTL_S 60
 /* A JWT that authenticates the daemon as client_id at a provider's endpoint `audience` (RFC 7523 §2.2 and §3), signed
- * with the newest own key: the provider knows it from /.well-known/jwks.json. arena. */
+ * with the own RS256 key: the provider knows it from /.well-known/jwks.json. arena. */
 MA_MUST_USE int ma_jose_client_assertion(struct ma_jose *j, struct ma_arena *a, const char *client_id,
                                          const char *audience, int64_t now_s, struct ma_span *ret);
 
@@ -127,10 +129,10 @@ MA_MUST_USE int ma_jwt_verify_with(struct ma_arena *a, struct ma_span compact, s
 /* The same of a JWT that nobody has verified. */
 MA_MUST_USE int ma_jwt_peek(struct ma_arena *a, struct ma_span compact, struct ma_span *ret);
 
-/* Signs a claims set, JSON object text, with the newest own key; typ "at+jwt" (RFC 9068 §2.1) or "JWT". libjwt holds
- * header and claims. arena. */
-MA_MUST_USE int ma_jose_sign(struct ma_jose *j, struct ma_arena *a, const char *typ, const char *claims,
-                             struct ma_span *ret);
+/* Signs a claims set, JSON object text, with the own key of this algorithm (RS256 or ES256); typ "at+jwt" (RFC 9068
+ * §2.1) or "JWT". libjwt holds header and claims. arena. */
+MA_MUST_USE int ma_jose_sign(struct ma_jose *j, struct ma_arena *a, enum ma_jws_alg alg, const char *typ,
+                             const char *claims, struct ma_span *ret);
 
 /* The claims set, JSON text (arena), of an id_token that a key of the own ring signed; nothing in it is checked, its
  * expiry neither. MA_E_AUTH: no such token. */

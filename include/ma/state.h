@@ -33,6 +33,9 @@ struct ma_state_refresh {
     size_t n_policies;
 };
 
+/* What tokens are signed with. */
+enum ma_signing_alg { MA_SIGNING_RS256, MA_SIGNING_ES256, MA_SIGNING__COUNT };
+
 struct ma_state_client {
     struct ma_span client_id, name;
     enum ma_client_auth auth; /* at the token endpoint; default: none for spa and native, else client_secret_post */
@@ -49,10 +52,11 @@ struct ma_state_client {
     struct ma_span_list allowed_logout_urls;   /* where logout may return to */
     struct ma_span resource_server_identifier; /* the API it is the client of; empty: none */
     bool require_dpop;
-    struct ma_span_list origins; /* what it lends, normalised ("*." patterns kept); none when it lends none */
-    struct ma_span json;         /* the whole element, for members that later parts read */
-    bool has_grant;              /* holds a user grant for this API's audience (any public origin) */
-    ma_scopes grant;             /* its scopes */
+    enum ma_signing_alg id_token_alg; /* jwt_configuration.alg */
+    struct ma_span_list origins;      /* what it lends, normalised ("*." patterns kept); none when it lends none */
+    struct ma_span json;              /* the whole element, for members that later parts read */
+    bool has_grant;                   /* holds a user grant for this API's audience (any public origin) */
+    ma_scopes grant;                  /* its scopes */
 };
 
 struct ma_password_policy {
@@ -120,6 +124,7 @@ struct ma_state {
         enum ma_user_access user_access_policy;
         bool enforce_rbac, allow_skipping_user_consent, require_2fa, require_dpop;
         int64_t token_lifetime;
+        enum ma_signing_alg signing_alg; /* of access tokens */
     } api;
     struct {
         struct ma_span friendly_name;  /* default: the base_url's host */

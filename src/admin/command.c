@@ -27,7 +27,7 @@ static const struct ma_command commands[] = {
     {"account check", "USER [ID]", ma_cmd_account_check, MA_NEED_DAEMON, 0, 0, 1, 2},
     {"audit", "[--user ID] [--since TIME]", ma_cmd_audit, MA_NEED_DB, MA_OPT_USER | MA_OPT_SINCE, 0, 0, 0},
     {"keys list", "", ma_cmd_keys_list, MA_NEED_JOSE | MA_NEED_DB, 0, 0, 0, 0},
-    {"keys rotate", "", ma_cmd_keys_rotate, MA_NEED_JOSE | MA_NEED_DB, 0, 0, 0, 0},
+    {"keys rotate", "[RS256|ES256]", ma_cmd_keys_rotate, MA_NEED_JOSE | MA_NEED_DB, 0, 0, 0, 1},
     {"outbox list", "", ma_cmd_outbox_list, MA_NEED_DB, 0, 0, 0, 0},
     {"outbox retry", "[ID]", ma_cmd_outbox_retry, MA_NEED_DB, 0, 0, 0, 1},
     {"routes", "", ma_cmd_routes, MA_NEED_LOCAL, 0, 0, 0, 0},
@@ -49,7 +49,8 @@ static const char usage_text[] =
     "  account list USER | check USER [ID]\n"
     "                                 connected accounts; check: whether their tokens can be renewed\n"
     "  audit [--user ID] [--since TIME]\n"
-    "  keys list | rotate\n"
+    "  keys list | rotate [RS256|ES256]\n"
+    "                                 the keys that sign tokens; rotate: new ones, of both or one algorithm\n"
     "  outbox list | retry [ID]       messages given up on\n"
     "  routes                         print the route table\n"
     "  backup FILE                    write a consistent copy of the database\n"

@@ -14,7 +14,7 @@ struct token_job {
     struct ma_cmd *c;
     bool user, client;
     int64_t token_lifetime;
-    bool require_2fa;
+    bool require_2fa, es256;
     char why[256];
 };
 
@@ -34,6 +34,7 @@ static int token_fn(struct ma_db *db, void *arg)
     job->client = ma_state_client(state, c->args->client) != NULL;
     job->token_lifetime = state->api.token_lifetime;
     job->require_2fa = state->api.require_2fa;
+    job->es256 = state->api.signing_alg == MA_SIGNING_ES256;
     ma_state_unref(state);
     return MA_OK;
 }
@@ -96,7 +97,8 @@ static int mint(struct ma_cmd *c, const struct token_job *job)
                         .ttl_s = token_ttl(job, origin != NULL),
                         .amr = split_amr(c, args->amr),
                         .auth_time_s = args->given & MA_OPT_AUTH_TIME ? args->auth_time : -1,
-                        .jti = jti};
+                        .jti = jti,
+                        .alg = job->es256 ? MA_JWS_ES256 : MA_JWS_RS256};
     struct ma_span token;
     if (rc == MA_OK && (!m.iss || !m.sub || !m.client_id || !m.audience || !m.scope))
         rc = MA_E_NOMEM;
@@ -144,13 +146,31 @@ int ma_cmd_keys_list(struct ma_cmd *c)
 }
 
 /* A key verifies until the longest token it may have signed has expired, leeway included. */
-int ma_cmd_keys_rotate(struct ma_cmd *c)
+static int rotate(struct ma_cmd *c, enum ma_jws_alg alg)
 {
     char kid[65];
-    int rc = ma_jose_rotate(c->env->jose, MA_ADMIN_TTL_MAX_S + MA_CLOCK_LEEWAY_S, kid);
+    int rc = ma_jose_rotate(c->env->jose, alg, MA_ADMIN_TTL_MAX_S + MA_CLOCK_LEEWAY_S, kid);
     if (rc != MA_OK)
         return ma_cmd_fail_rc(c, "keys rotate", rc);
     ma_cmd_changed(c);
-    ma_buf_printf(c->out, "%s\n", kid);
+    ma_buf_printf(c->out, "%s %s\n", ma_jws_alg_name(alg), kid);
     return MA_EXIT_OK;
+}
+
+int ma_cmd_keys_rotate(struct ma_cmd *c)
+{
+    static const enum ma_jws_alg all[] = {MA_JWS_RS256, MA_JWS_ES256};
+    struct ma_span only = c->args->n_positional > 0 ? c->args->positional[0] : MA_SPAN_NULL;
+    bool known = !only.p;
+    int rc = MA_EXIT_OK;
+    for (size_t i = 0; rc == MA_EXIT_OK && i < MA_COUNT(all); i++) {
+        if (only.p && !ma_span_eq_str(only, ma_jws_alg_name(all[i])))
+            continue;
+        known = true;
+        rc = rotate(c, all[i]);
+    }
+    if (known)
+        return rc;
+    (void)ma_cmd_fail(c, "keys rotate: RS256 or ES256");
+    return MA_EXIT_USAGE;
 }

@@ -122,8 +122,7 @@ MA_MUST_USE int ma_dpop_url(struct ma_arena *a, struct ma_span url, struct ma_sp
 struct ma_ring_key {
     int64_t created_s, retires_s; /* retires_s 0: signs, or may */
 };
-/* Keys oldest first; v[i] belongs to jwks->v[i], whose key is the private one. The last one signs. Immutable; counted
- * references. */
+/* Keys oldest first; v[i] belongs to jwks->v[i], whose key is the private one. Immutable; counted references. */
 struct ma_ring {
     atomic_uint refs;
     struct ma_jwks *jwks;
@@ -133,6 +132,8 @@ struct ma_ring {
 struct ma_ring *ma_ring_ref(struct ma_ring *r);
 void ma_ring_unref(struct ma_ring *r);
 void ma_ring_unref_p(struct ma_ring **r);
+/* The newest key of this algorithm that does not retire: the one that signs. NULL when there is none. */
+const struct ma_jwk *ma_ring_signer(const struct ma_ring *r, enum ma_jws_alg alg);
 
 /* Identity of a file's content, to notice a change. */
 struct ma_file_sig {
@@ -149,12 +150,13 @@ bool ma_file_sig_same(const struct ma_file_sig *a, const struct ma_file_sig *b);
 
 /* Reads key_directory/signing.keys; MA_E_NOTFOUND when there is none. */
 MA_MUST_USE int ma_ring_load(const char *dir, struct ma_ring **ret, struct ma_file_sig *sig, char why[256]);
-/* Loads it, creating the directory (0700) and the file with one RS256 key as needed. */
+/* Loads it, creating the directory (0700), the file, and a key of RS256 and of ES256 as needed. */
 MA_MUST_USE int ma_ring_open(const char *dir, int64_t now_s, struct ma_ring **ret, struct ma_file_sig *sig,
                              char why[256]);
-/* Adds a fresh key under the directory's lock, sets retirement of the others, drops what has retired. */
-MA_MUST_USE int ma_ring_rotate(const char *dir, int64_t now_s, int64_t retire_after_s, struct ma_ring **ret,
-                               struct ma_file_sig *sig, char why[256]);
+/* Adds a fresh key of RS256 or ES256 under the directory's lock, sets retirement of the others of that algorithm, drops
+ * what has retired. */
+MA_MUST_USE int ma_ring_rotate(const char *dir, enum ma_jws_alg alg, int64_t now_s, int64_t retire_after_s,
+                               struct ma_ring **ret, struct ma_file_sig *sig, char why[256]);
 
 /* --- jwks_cache.c: issuers --- */
 

@@ -236,13 +236,13 @@ int ma_jose_reread(struct ma_jose *j)
     return r;
 }
 
-int ma_jose_rotate(struct ma_jose *j, int64_t retire_after_s, char ret_kid[65])
+int ma_jose_rotate(struct ma_jose *j, enum ma_jws_alg alg, int64_t retire_after_s, char ret_kid[65])
 {
     char why[256] = "";
     struct ma_ring *ring = NULL;
     struct ma_file_sig sig;
     (void)pthread_mutex_lock(&j->ring_lock);
-    int r = ma_ring_rotate(j->dir, j->clock->wall_ms(j->clock) / 1000, retire_after_s, &ring, &sig, why);
+    int r = ma_ring_rotate(j->dir, alg, j->clock->wall_ms(j->clock) / 1000, retire_after_s, &ring, &sig, why);
     if (r == MA_OK) {
         (void)snprintf(ret_kid, 65, "%.64s", ring->jwks->v[ring->n - 1].kid);
         install_ring(j, ring, &sig);
@@ -274,7 +274,9 @@ int ma_jose_keys(struct ma_jose *j, struct ma_arena *a, struct ma_span *ret)
             continue;
         ma_jw_obj(&w);
         ma_jw_kcstr(&w, "kid", ring->jwks->v[i].kid);
-        ma_jw_kcstr(&w, "state", i + 1 == ring->n ? "signing" : "verifying");
+        enum ma_jws_alg alg = ma_jwk_alg(&ring->jwks->v[i]);
+        ma_jw_kcstr(&w, "alg", ma_jws_alg_name(alg));
+        ma_jw_kcstr(&w, "state", ma_ring_signer(ring, alg) == &ring->jwks->v[i] ? "signing" : "verifying");
         ma_jw_kdate(&w, "created_at", k->created_s * 1000);
         ma_jw_key(&w, "retires_at");
         if (k->retires_s)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Minting access tokens (RFC 9068) and client assertions (RFC 7523): libjwt holds header and claims, the newest own
- * key signs.
+ * Minting access tokens (RFC 9068) and client assertions (RFC 7523): libjwt holds header and claims, an own key
+ * signs.
  */
 #include "ma/jose.h"
 #include "int.h"
@@ -122,13 +122,15 @@ static int encode(jwt_t *t, const struct ma_key *key, enum ma_jws_alg alg, struc
     return ma_buf_err(b);
 }
 
-/* Header and signature of the newest own key around the claims in t. */
-static int finish(struct ma_jose *j, struct ma_arena *a, jwt_t *t, const char *typ, struct ma_span *ret)
+/* Header and signature of the own key of this algorithm around the claims in t. */
+static int finish(struct ma_jose *j, struct ma_arena *a, jwt_t *t, enum ma_jws_alg alg, const char *typ,
+                  struct ma_span *ret)
 {
     MA_CLEANUP(ma_ring_unref_p) struct ma_ring *ring = ma_jose_ring(j);
-    const struct ma_jwk *key = &ring->jwks->v[ring->n - 1];
-    enum ma_jws_alg alg = ma_jwk_alg(key);
+    const struct ma_jwk *key = ma_ring_signer(ring, alg);
     struct ma_buf b;
+    if (!key)
+        return MA_E_UNSUPPORTED;
     ma_buf_init_arena(&b, a, 2048, MA_TOKEN_MAX);
     int r = add_headers(t, key, alg, typ);
     if (r == MA_OK)
@@ -147,7 +149,7 @@ int ma_jose_mint(struct ma_jose *j, struct ma_arena *a, const struct ma_mint *m,
     int r = add_access_claims(t, m);
     if (r == MA_OK)
         r = add_amr(t, a, m->amr);
-    return r == MA_OK ? finish(j, a, t, "at+jwt", ret) : r; /* RFC 9068 §2.1 */
+    return r == MA_OK ? finish(j, a, t, m->alg, "at+jwt", ret) : r; /* RFC 9068 §2.1 */
 }
 
 int ma_jose_client_assertion(struct ma_jose *j, struct ma_arena *a, const char *client_id, const char *audience,
@@ -169,14 +171,15 @@ int ma_jose_client_assertion(struct ma_jose *j, struct ma_arena *a, const char *
     r = add_strings(t, v, MA_COUNT(v));
     if (r == MA_OK)
         r = add_life(t, now_s, MA_ASSERTION_TTL_S);
-    return r == MA_OK ? finish(j, a, t, "JWT", ret) : r;
+    return r == MA_OK ? finish(j, a, t, MA_JWS_RS256, "JWT", ret) : r;
 }
 
-int ma_jose_sign(struct ma_jose *j, struct ma_arena *a, const char *typ, const char *claims, struct ma_span *ret)
+int ma_jose_sign(struct ma_jose *j, struct ma_arena *a, enum ma_jws_alg alg, const char *typ, const char *claims,
+                 struct ma_span *ret)
 {
     MA_CLEANUP(jwt_free_p) jwt_t *t = NULL;
     if (jwt_new(&t) != 0)
         return MA_E_NOMEM;
     int r = from_errno(jwt_add_grants_json(t, claims));
-    return r == MA_OK ? finish(j, a, t, typ, ret) : r;
+    return r == MA_OK ? finish(j, a, t, alg, typ, ret) : r;
 }

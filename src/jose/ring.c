@@ -42,6 +42,15 @@ void ma_ring_unref_p(struct ma_ring **r)
     *r = NULL;
 }
 
+const struct ma_jwk *ma_ring_signer(const struct ma_ring *r, enum ma_jws_alg alg)
+{
+    for (size_t i = r->n; i-- > 0;) {
+        if (r->v[i].retires_s == 0 && ma_jwk_alg(&r->jwks->v[i]) == alg)
+            return &r->jwks->v[i];
+    }
+    return NULL;
+}
+
 static struct ma_file_sig sig_of(const struct stat *st)
 {
     return (struct ma_file_sig){.mtime_s = st->st_mtim.tv_sec,
@@ -307,16 +316,16 @@ static int replace_file(int dirfd, const struct stat *dir_st, const char *dir, s
     return r;
 }
 
-static int fresh_entry(struct ma_arena *a, int64_t now_s, struct entry *ret)
+static int fresh_entry(struct ma_arena *a, enum ma_jws_alg alg, int64_t now_s, struct entry *ret)
 {
     struct ma_key *key = NULL;
     char *kid = ma_arena_zalloc(a, 44);
     if (!kid)
         return MA_E_NOMEM;
-    int r = ma_key_generate(MA_KEY_RSA, &key);
+    int r = ma_key_generate(alg == MA_JWS_ES256 ? MA_KEY_EC_P256 : MA_KEY_RSA, &key);
     if (r < 0)
         return r;
-    *ret = (struct entry){.alg = MA_LIT("RS256"), .created_at = now_s};
+    *ret = (struct entry){.alg = ma_span_str(ma_jws_alg_name(alg)), .created_at = now_s};
     r = ma_jwk_thumbprint(key, a, kid);
     if (r == MA_OK)
         r = ma_key_private_pem(key, a, &ret->private_key);
@@ -336,30 +345,56 @@ static void put_entry(struct ma_jw *w, const struct entry *e)
     ma_jw_obj_end(w);
 }
 
-/* Writes the entries that have not retired, with their retirement, and a fresh one behind them. */
-static int write_ring(int dirfd, const struct stat *dir_st, const char *dir, struct ma_arena *a, struct ring_doc *d,
-                      int64_t now_s, int64_t retire_after_s, char why[256])
+/* What is to be made, one key for each algorithm, and when those of the same algorithm retire. */
+struct making {
+    const enum ma_jws_alg *algs;
+    size_t n;
+    int64_t now_s, retire_after_s;
+};
+
+static bool is_made(const struct making *m, struct ma_span alg)
 {
-    struct entry fresh;
+    for (size_t i = 0; i < m->n; i++) {
+        if (ma_span_eq_str(alg, ma_jws_alg_name(m->algs[i])))
+            return true;
+    }
+    return false;
+}
+
+static int put_fresh(struct ma_jw *w, struct ma_arena *a, const struct making *m)
+{
+    int r = MA_OK;
+    for (size_t i = 0; r == MA_OK && i < m->n; i++) {
+        struct entry fresh;
+        r = fresh_entry(a, m->algs[i], m->now_s, &fresh);
+        if (r == MA_OK)
+            put_entry(w, &fresh);
+    }
+    return r;
+}
+
+/* Writes the entries that have not retired, with their retirement, and the fresh ones behind them. */
+static int write_ring(int dirfd, const struct stat *dir_st, const char *dir, struct ma_arena *a, struct ring_doc *d,
+                      const struct making *m, char why[256])
+{
     MA_CLEANUP(ma_buf_free) struct ma_buf b;
     struct ma_jw w;
     ma_buf_init(&b, RING_BYTES_MAX);
     ma_jw_init(&w, &b);
-    int r = fresh_entry(a, now_s, &fresh);
-    if (r < 0)
-        return fail(why, r, dir, "cannot make a key");
     ma_jw_obj(&w);
     ma_jw_key(&w, "keys");
     ma_jw_arr(&w);
     struct entry *e = d->keys.v;
     for (size_t i = 0; i < d->keys.n; i++) {
-        if (e[i].retires_at != 0 && e[i].retires_at <= now_s)
+        if (e[i].retires_at != 0 && e[i].retires_at <= m->now_s)
             continue;
-        if (e[i].retires_at == 0)
-            e[i].retires_at = now_s + retire_after_s;
+        if (e[i].retires_at == 0 && is_made(m, e[i].alg))
+            e[i].retires_at = m->now_s + m->retire_after_s;
         put_entry(&w, &e[i]);
     }
-    put_entry(&w, &fresh);
+    int r = put_fresh(&w, a, m);
+    if (r < 0)
+        return fail(why, r, dir, "cannot make a key");
     ma_jw_arr_end(&w);
     ma_jw_obj_end(&w);
     ma_buf_byte(&b, '\n');
@@ -378,6 +413,49 @@ static int lock_dir(int dirfd, const char *dir, char why[256])
     return MA_OK;
 }
 
+static const enum ma_jws_alg SIGNING[] = {MA_JWS_RS256, MA_JWS_ES256};
+
+static bool signs(const struct entry *e, size_t n, enum ma_jws_alg alg)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (e[i].retires_at == 0 && ma_span_eq_str(e[i].alg, ma_jws_alg_name(alg)))
+            return true;
+    }
+    return false;
+}
+
+static bool is_complete(const struct ma_ring *r)
+{
+    for (size_t i = 0; i < MA_COUNT(SIGNING); i++) {
+        if (!ma_ring_signer(r, SIGNING[i]))
+            return false;
+    }
+    return true;
+}
+
+/* Makes what is missing: the file, or the key of an algorithm that an older version did not have. */
+static int complete(int dirfd, const struct stat *st, const char *dir, struct ma_arena *a, int64_t now_s, char why[256])
+{
+    enum ma_jws_alg missing[MA_COUNT(SIGNING)];
+    struct making m = {.algs = missing, .now_s = now_s};
+    struct ring_doc d = {{NULL, 0}};
+    struct ma_file_sig sig;
+    MA_CLEANUP(ma_buf_free) struct ma_buf text;
+    ma_buf_init(&text, RING_BYTES_MAX + 4096);
+    int r = lock_dir(dirfd, dir, why);
+    if (r == MA_OK) /* somebody else may have been first */
+        r = read_file(dirfd, st, dir, &text, &sig, why);
+    if (r == MA_OK)
+        r = parse_entries(a, ma_buf_view(&text), &d);
+    if (r < 0 && r != MA_E_NOTFOUND)
+        return r;
+    for (size_t i = 0; i < MA_COUNT(SIGNING); i++) {
+        if (!signs(d.keys.v, d.keys.n, SIGNING[i]))
+            missing[m.n++] = SIGNING[i];
+    }
+    return m.n > 0 ? write_ring(dirfd, st, dir, a, &d, &m, why) : MA_OK;
+}
+
 int ma_ring_open(const char *dir, int64_t now_s, struct ma_ring **ret, struct ma_file_sig *sig, char why[256])
 {
     struct stat st;
@@ -390,21 +468,19 @@ int ma_ring_open(const char *dir, int64_t now_s, struct ma_ring **ret, struct ma
     if (dirfd < 0)
         return dirfd;
     int r = load_at(dirfd, &st, dir, a, ret, sig, why);
-    if (r != MA_E_NOTFOUND)
-        return r;
-    r = lock_dir(dirfd, dir, why);
+    if (r == MA_OK && is_complete(*ret))
+        return MA_OK;
     if (r == MA_OK)
-        r = load_at(dirfd, &st, dir, a, ret, sig, why); /* somebody else may have been first */
-    if (r != MA_E_NOTFOUND)
-        return r;
-    struct ring_doc none = {{NULL, 0}};
-    r = write_ring(dirfd, &st, dir, a, &none, now_s, 0, why);
+        ma_ring_unref_p(ret);
+    if (r == MA_OK || r == MA_E_NOTFOUND)
+        r = complete(dirfd, &st, dir, a, now_s, why);
     return r < 0 ? r : load_at(dirfd, &st, dir, a, ret, sig, why);
 }
 
-int ma_ring_rotate(const char *dir, int64_t now_s, int64_t retire_after_s, struct ma_ring **ret,
+int ma_ring_rotate(const char *dir, enum ma_jws_alg alg, int64_t now_s, int64_t retire_after_s, struct ma_ring **ret,
                    struct ma_file_sig *sig, char why[256])
 {
+    const struct making m = {&alg, 1, now_s, retire_after_s};
     struct stat st;
     struct ring_doc d;
     MA_CLEANUP(ma_arena_free_p) struct ma_arena *a = ma_arena_new(MA_ARENA_FIRST, RING_ARENA_MAX);
@@ -413,7 +489,7 @@ int ma_ring_rotate(const char *dir, int64_t now_s, int64_t retire_after_s, struc
     ma_buf_init(&text, RING_BYTES_MAX + 4096);
     if (dirfd < 0 || !a)
         return dirfd < 0 ? dirfd : MA_E_NOMEM;
-    if (retire_after_s < 0)
+    if (retire_after_s < 0 || (alg != MA_JWS_RS256 && alg != MA_JWS_ES256))
         return MA_E_INVAL;
     int r = lock_dir(dirfd, dir, why);
     if (r == MA_OK)
@@ -425,6 +501,6 @@ int ma_ring_rotate(const char *dir, int64_t now_s, int64_t retire_after_s, struc
         r = MA_E_RANGE;
     if (r < 0)
         return fail(why, r, dir, "is not a valid key ring, or is full");
-    r = write_ring(dirfd, &st, dir, a, &d, now_s, retire_after_s, why);
+    r = write_ring(dirfd, &st, dir, a, &d, &m, why);
     return r < 0 ? r : load_at(dirfd, &st, dir, a, ret, sig, why);
 }

@@ -65,12 +65,13 @@ static int64_t lifetime(struct ma_ctx *ctx, const struct ma_issue *is)
     return left < ttl ? left : ttl;
 }
 
-static int sign(struct ma_ctx *ctx, const char *typ, struct ma_buf *b, struct ma_span *ret)
+static int sign(struct ma_ctx *ctx, enum ma_signing_alg alg, const char *typ, struct ma_buf *b, struct ma_span *ret)
 {
     ma_buf_byte(b, 0);
     if (ma_buf_err(b) < 0)
         return ma_buf_err(b);
-    return ma_jose_sign(ctx->app->jose, ctx->arena, typ, (const char *)b->p, ret);
+    return ma_jose_sign(ctx->app->jose, ctx->arena, alg == MA_SIGNING_ES256 ? MA_JWS_ES256 : MA_JWS_RS256, typ,
+                        (const char *)b->p, ret);
 }
 
 static int access_token(struct ma_ctx *ctx, const struct ma_issue *is, struct made *ret)
@@ -105,7 +106,7 @@ static int access_token(struct ma_ctx *ctx, const struct ma_issue *is, struct ma
         ma_jw_obj_end(&w);
     }
     ma_jw_obj_end(&w);
-    return sign(ctx, "at+jwt", &b, &ret->access_token);
+    return sign(ctx, ctx->state->api.signing_alg, "at+jwt", &b, &ret->access_token);
 }
 
 void ma_put_user_claims(struct ma_jw *w, const struct ma_user *u, struct ma_span scope)
@@ -147,7 +148,7 @@ static int id_token(struct ma_ctx *ctx, const struct ma_issue *is, struct made *
     }
     ma_put_user_claims(&w, &is->user, is->granted.scope);
     ma_jw_obj_end(&w);
-    return sign(ctx, "JWT", &b, &ret->id_token);
+    return sign(ctx, is->client->id_token_alg, "JWT", &b, &ret->id_token);
 }
 
 int ma_issue_reply(struct ma_ctx *ctx)

@@ -39,8 +39,11 @@ static int check_proof(struct ma_ctx *ctx, const struct ma_token *t, struct ma_s
                               .access_token = token};
     if (!ask.url)
         return MA_E_NOMEM;
-    if (ma_dpop_verify(ctx->app->dpop, ctx->arena, ctx->req.dpop, &ask, ctx->now_ms, jkt, &why) != MA_DPOP_OK)
-        return refuse(ctx, "DPoP", "invalid_dpop_proof", why);
+    enum ma_dpop_verdict v = ma_dpop_verify(ctx->app->dpop, ctx->arena, ctx->req.dpop, &ask, ctx->now_ms, jkt, &why);
+    if (v == MA_DPOP_BUSY)
+        return MA_E_BUSY;
+    if (v != MA_DPOP_OK) /* RFC 9449 §9; the fresh nonce comes with every error of a request that has a proof */
+        return refuse(ctx, "DPoP", v == MA_DPOP_USE_NONCE ? "use_dpop_nonce" : "invalid_dpop_proof", why);
     return ma_span_eq_str(t->cnf_jkt, jkt) ? MA_OK : refuse(ctx, "DPoP", "invalid_token", "the key is another one");
 }
 
@@ -110,7 +113,7 @@ int ma_op_discovery(struct ma_ctx *ctx)
     static const char *const code[] = {"code", NULL}, *const s256[] = {"S256", NULL},
                              *const subject[] = {"public", NULL};
     static const char *const modes[] = {"query", "fragment", "form_post", "web_message", NULL};
-    static const char *const id_algs[] = {"RS256", NULL};
+    static const char *const id_algs[] = {"RS256", "ES256", NULL};
     static const char *const auth[] = {"none", "client_secret_basic", "client_secret_post", "private_key_jwt", NULL};
     static const char *const auth_algs[] = {"RS256", "RS384", "PS256", "ES256", "ES384", NULL};
     static const char *const dpop[] = {"ES256", "RS256", "ES384", "PS256", "EdDSA", NULL};

@@ -24,6 +24,7 @@ struct ma_doc_api {
     bool enforce_rbac, allow_skipping_user_consent, require_2fa;
     int64_t token_lifetime;
     bool require_dpop;
+    int signing_alg; /* enum ma_signing_alg */
 };
 struct ma_doc_tenant {
     struct ma_span friendly_name;
@@ -89,6 +90,7 @@ struct ma_doc_client {
     struct ma_span client_id, name;
     int app_type;
     bool is_first_party, cross_origin_authentication, require_dpop;
+    int id_token_alg; /* enum ma_signing_alg */
     struct ma_span client_secret, resource_server_identifier;
     struct ma_span_list callbacks, allowed_origins, web_origins, grant_types, allowed_logout_urls;
     struct ma_doc_refresh refresh;

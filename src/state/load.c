@@ -56,6 +56,7 @@ static int load_api(struct ma_load *l)
     s->api.allow_skipping_user_consent = d.allow_skipping_user_consent;
     s->api.require_2fa = d.require_2fa;
     s->api.require_dpop = d.require_dpop;
+    s->api.signing_alg = (enum ma_signing_alg)d.signing_alg;
     s->api.token_lifetime = d.token_lifetime;
     return MA_OK;
 }

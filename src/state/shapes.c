@@ -33,6 +33,8 @@
 /* --- single objects --- */
 static const char *const user_access[] = {"require_client_grant", "allow_all", "deny_all", NULL};
 static const char *const client_access[] = {"deny_all", NULL};
+static const char *const signing_algs[] = {"RS256", "ES256", NULL};
+_Static_assert(MA_COUNT(signing_algs) == MA_SIGNING__COUNT + 1, "in the order of enum ma_signing_alg");
 static const struct ma_jfield default_policy_fields[] = {
     OPT(struct ma_doc_api, require_2fa, MA_F_BOOL),
 };
@@ -46,12 +48,13 @@ static const struct ma_jfield api_fields[] = {
     INLINE("default_policy", default_policy),
     OPT(struct ma_doc_api, token_lifetime, MA_F_INT, .min = 1, .max = MA_TOKEN_LIFETIME_MAX),
     OPT(struct ma_doc_api, require_dpop, MA_F_BOOL),
+    OPT(struct ma_doc_api, signing_alg, MA_F_ENUM, .names = signing_algs),
 };
 const struct ma_shape ma_shape_api = MA_SHAPE(struct ma_doc_api, api_fields);
 const char ma_defaults_api[] =
     "{\"active\":true,\"user_access_policy\":\"require_client_grant\",\"client_access_policy\":\"deny_all\","
     "\"enforce_rbac\":false,\"allow_skipping_user_consent\":true,\"default_policy\":{\"require_2fa\":false},"
-    "\"token_lifetime\":86400,\"require_dpop\":false}";
+    "\"token_lifetime\":86400,\"require_dpop\":false,\"signing_alg\":\"RS256\"}";
 
 static const char *const mfa_policy[] = {"never", "always", "confidence-score", NULL};
 static const struct ma_jfield rp_fields[] = {
@@ -185,6 +188,10 @@ const char ma_defaults_connection[] =
 /* --- clients --- */
 static const char *const app_types[] = {"spa", "native", "regular_web", "non_interactive", "resource_server", NULL};
 _Static_assert(MA_COUNT(app_types) == MA_APP__COUNT + 1, "in the order of enum ma_app_type");
+static const struct ma_jfield jwt_fields[] = {
+    AS(struct ma_doc_client, "alg", id_token_alg, MA_F_ENUM, .names = signing_algs),
+};
+static const struct ma_shape jwt_configuration = MA_SHAPE(struct ma_doc_client, jwt_fields);
 static const char *const rotation[] = {"rotating", "non-rotating", NULL};
 static const char *const expiration[] = {"expiring", "non-expiring", NULL};
 static const struct ma_jfield rule_fields[] = {
@@ -244,6 +251,7 @@ static const struct ma_jfield client_fields[] = {
     OPT(struct ma_doc_client, allowed_logout_urls, MA_F_STRLIST, TEXT(1, MA_URL_MAX)),
     OPT(struct ma_doc_client, resource_server_identifier, MA_F_STR, TEXT(1, MA_ID_MAX), PRINTABLE),
     OPT(struct ma_doc_client, require_dpop, MA_F_BOOL),
+    INLINE("jwt_configuration", jwt_configuration),
     AS(struct ma_doc_client, "refresh_token", refresh, MA_F_OBJ, .sub = &refresh),
     OPT(struct ma_doc_client, token_endpoint_auth_method, MA_F_ENUM, .names = endpoint_auth,
         .has_off = offsetof(struct ma_doc_client, has_auth)),

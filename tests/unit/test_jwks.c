@@ -754,7 +754,7 @@ END_TEST
 
 /* --- the own ring --- */
 
-static struct ma_span mint(void)
+static struct ma_span mint_with(enum ma_jws_alg alg)
 {
     struct ma_span t = MA_SPAN_NULL;
     struct ma_mint m = {.iss = BASE "/",
@@ -765,9 +765,15 @@ static struct ma_span mint(void)
                         .now_s = NOW_S,
                         .ttl_s = 86400,
                         .auth_time_s = -1,
-                        .jti = "j"};
+                        .jti = "j",
+                        .alg = alg};
     ck_assert_int_eq(ma_jose_mint(F.j, F.a, &m, &t), MA_OK);
     return t;
+}
+
+static struct ma_span mint(void)
+{
+    return mint_with(MA_JWS_RS256);
 }
 
 static int check_at(struct ma_span t, int64_t s)
@@ -777,8 +783,10 @@ static int check_at(struct ma_span t, int64_t s)
     return (int)ma_token_verify(F.j, F.a, t, 0, s * 1000, &out, &reason);
 }
 
-static size_t published(void)
+/* How many keys of this algorithm are published. */
+static size_t published_of(enum ma_jws_alg alg)
 {
+    size_t of = 0;
     struct ma_span text;
     struct ma_jwks *s = NULL;
     ck_assert_int_eq(ma_jose_jwks(F.j, F.a, &text), MA_OK);
@@ -788,14 +796,20 @@ static size_t published(void)
         char thumb[44];
         ck_assert_int_eq(ma_jwk_thumbprint(s->v[i].key, F.a, thumb), MA_OK);
         ck_assert_str_eq(s->v[i].kid, thumb);
-        ck_assert_uint_eq(s->v[i].algs, 1u << MA_JWS_RS256);
+        ck_assert(s->v[i].algs == 1u << MA_JWS_RS256 || s->v[i].algs == 1u << MA_JWS_ES256);
+        of += s->v[i].algs == 1u << alg;
     }
     const char *cstr = ma_arena_strdup(F.a, text);
     ck_assert_ptr_nonnull(strstr(cstr, "\"use\":\"sig\""));
     ck_assert_ptr_null(strstr(cstr, "\"d\""));
     ck_assert_ptr_null(strstr(cstr, "PRIVATE"));
     ma_jwks_unref(s);
-    return n;
+    return of;
+}
+
+static size_t published(void)
+{
+    return published_of(MA_JWS_RS256);
 }
 
 static char *ring_path(const char *name)
@@ -808,7 +822,9 @@ START_TEST(ring_is_made_once)
     struct stat st;
     ck_assert_msg(open_fresh() == MA_OK, "%s", F.why);
     struct ma_span t = mint();
+    struct ma_span es = mint_with(MA_JWS_ES256);
     ck_assert_uint_eq(published(), 1);
+    ck_assert_uint_eq(published_of(MA_JWS_ES256), 1);
     ck_assert_int_eq(stat(F.keys, &st), 0);
     ck_assert_uint_eq(st.st_mode & 07777, 0700);
     ck_assert_int_eq(stat(ring_path("signing.keys"), &st), 0);
@@ -817,6 +833,52 @@ START_TEST(ring_is_made_once)
     F.j = NULL;
     ck_assert_int_eq(open_it(), MA_OK);
     ck_assert_int_eq(check_at(t, NOW_S), MA_TOK_OK);
+    ck_assert_int_eq(check_at(es, NOW_S), MA_TOK_OK);
+}
+END_TEST
+
+/* A directory of a version that knew RS256 alone: its key stays, and the other one joins it. */
+START_TEST(ring_gets_what_it_lacks)
+{
+    struct ma_jws jws;
+    char *text = ma_arena_strdup(F.a, ma_span_str(RING));
+    char *second = strstr(text, "},{");
+    ck_assert_ptr_nonnull(second);
+    ck_assert_ptr_nonnull(strstr(second, "ES256"));
+    second[1] = 0;
+    ck_assert_int_eq(mkdir(F.keys, 0700), 0);
+    t_write(ring_path("signing.keys"), ma_arena_printf(F.a, "%s]}\n", text));
+    ck_assert_int_eq(chmod(ring_path("signing.keys"), 0600), 0);
+    ck_assert_msg(open_fresh() == MA_OK, "%s", F.why);
+    ck_assert_ptr_null(ma_jws_parse(F.a, mint(), &jws));
+    ck_assert_ptr_nonnull(strstr(text, ma_arena_strdup(F.a, jws.kid)));
+    struct ma_span es = mint_with(MA_JWS_ES256);
+    ma_jose_close(F.j);
+    F.j = NULL;
+    ck_assert_int_eq(open_fresh(), MA_OK); /* it was made once */
+    ck_assert_int_eq(check_at(es, NOW_S), MA_TOK_OK);
+    ck_assert_uint_eq(published(), 1);
+    ck_assert_uint_eq(published_of(MA_JWS_ES256), 1);
+}
+END_TEST
+
+START_TEST(ring_rotates_one_algorithm)
+{
+    char kid[65];
+    struct ma_jws jws;
+    ck_assert_int_eq(open_it(), MA_OK);
+    struct ma_span rs = mint(), es = mint_with(MA_JWS_ES256);
+    ck_assert_int_eq(ma_jose_rotate(F.j, MA_JWS_ES384, 3600, kid), MA_E_INVAL);
+    ck_assert_int_eq(ma_jose_rotate(F.j, MA_JWS_ES256, 3600, kid), MA_OK);
+    ck_assert_uint_eq(published(), 1);
+    ck_assert_uint_eq(published_of(MA_JWS_ES256), 2);
+    ck_assert_ptr_null(ma_jws_parse(F.a, mint_with(MA_JWS_ES256), &jws));
+    ck_assert(ma_span_eq_str(jws.kid, kid));
+    ck_assert_ptr_null(ma_jws_parse(F.a, mint(), &jws));
+    ck_assert(!ma_span_eq_str(jws.kid, kid));
+    ma_clock_manual_advance(&F.clock, 3600000);
+    ck_assert_int_eq(check_at(es, NOW_S + 3600), MA_TOK_BAD);
+    ck_assert_int_eq(check_at(rs, NOW_S + 3600), MA_TOK_OK);
 }
 END_TEST
 
@@ -827,8 +889,8 @@ START_TEST(ring_rotation)
     ck_assert_int_eq(open_it(), MA_OK);
     struct ma_span old = mint();
     uint64_t epoch = ma_jose_epoch(F.j);
-    ck_assert_int_eq(ma_jose_rotate(F.j, -1, kid), MA_E_INVAL);
-    ck_assert_int_eq(ma_jose_rotate(F.j, 3600, kid), MA_OK);
+    ck_assert_int_eq(ma_jose_rotate(F.j, MA_JWS_RS256, -1, kid), MA_E_INVAL);
+    ck_assert_int_eq(ma_jose_rotate(F.j, MA_JWS_RS256, 3600, kid), MA_OK);
     ck_assert_uint_eq(strlen(kid), 43);
     struct ma_span new = mint();
     struct ma_jws jws;
@@ -852,9 +914,9 @@ START_TEST(ring_rotation)
     ma_jose_watch(F.j);
     ck_assert_uint_gt(ma_jose_epoch(F.j), epoch);
     /* And the next rotation forgets it. */
-    ck_assert_int_eq(ma_jose_rotate(F.j, 3600, kid), MA_OK);
+    ck_assert_int_eq(ma_jose_rotate(F.j, MA_JWS_RS256, 3600, kid), MA_OK);
     struct ma_ring *r = ma_jose_ring(F.j);
-    ck_assert_uint_eq(r->n, 2);
+    ck_assert_uint_eq(r->n, 3); /* two of RS256, one of ES256 */
     ma_ring_unref(r);
 }
 END_TEST
@@ -865,12 +927,12 @@ START_TEST(ring_rotated_by_another_process)
     struct ma_jose *other = NULL;
     ck_assert_int_eq(open_it(), MA_OK);
     ck_assert_int_eq(ma_jose_open(&F.conf, &F.clock.clock, ma_rand_system(), NULL, &other, F.why), MA_OK);
-    ck_assert_int_eq(ma_jose_rotate(other, 3600, kid), MA_OK);
+    ck_assert_int_eq(ma_jose_rotate(other, MA_JWS_RS256, 3600, kid), MA_OK);
     ma_jose_close(other);
     ck_assert_uint_eq(published(), 1);
     ck_assert_int_eq(ma_jose_reread(F.j), MA_OK);
     ck_assert_uint_eq(published(), 2);
-    ck_assert_int_eq(ma_jose_rotate(F.j, 3600, kid), MA_OK);
+    ck_assert_int_eq(ma_jose_rotate(F.j, MA_JWS_RS256, 3600, kid), MA_OK);
     ck_assert_uint_eq(published(), 3);
 }
 END_TEST
@@ -934,7 +996,7 @@ START_TEST(ring_file_holds_no_loose_end)
 {
     char kid[65];
     ck_assert_int_eq(open_it(), MA_OK);
-    ck_assert_int_eq(ma_jose_rotate(F.j, 3600, kid), MA_OK);
+    ck_assert_int_eq(ma_jose_rotate(F.j, MA_JWS_RS256, 3600, kid), MA_OK);
     ck_assert_int_ne(access(ring_path(".signing.keys.new"), F_OK), 0);
 }
 END_TEST
@@ -970,6 +1032,8 @@ static Suite *suite(void)
     tcase_add_test(t, web_stop_interrupts);
     tcase_add_test(t, many_readers);
     tcase_add_test(t, ring_is_made_once);
+    tcase_add_test(t, ring_gets_what_it_lacks);
+    tcase_add_test(t, ring_rotates_one_algorithm);
     tcase_add_test(t, ring_rotation);
     tcase_add_test(t, ring_rotated_by_another_process);
     tcase_add_test(t, ring_damage_keeps_the_keys);

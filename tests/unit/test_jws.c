@@ -639,7 +639,8 @@ START_TEST(domain)
                             .now_s = NOW_S,
                             .ttl_s = 60,
                             .auth_time_s = -1,
-                            .jti = "j"};
+                            .jti = "j",
+                            .alg = MA_JWS_RS256};
         ck_assert_int_eq(ma_jose_mint(F.jose, A, &m, &t), MA_OK);
     } else {
         char *p =
@@ -684,16 +685,23 @@ static struct ma_mint mint_in(void)
                             .ttl_s = 3600,
                             .amr = amr,
                             .auth_time_s = NOW_S - 5,
-                            .jti = "j1"};
+                            .jti = "j1",
+                            .alg = MA_JWS_RS256};
 }
+
+static const enum ma_jws_alg SIGNING[] = {MA_JWS_RS256, MA_JWS_ES256};
 
 START_TEST(mint_and_verify)
 {
     struct ma_mint m = mint_in();
+    m.alg = SIGNING[_i];
     struct ma_span text;
     struct ma_token t;
     const char *reason = "";
+    struct ma_jws jws;
     ck_assert_int_eq(ma_jose_mint(F.jose, A, &m, &text), MA_OK);
+    ck_assert_ptr_null(ma_jws_parse(A, text, &jws));
+    ck_assert_int_eq((int)jws.alg, (int)m.alg);
     ck_assert_int_eq((int)ma_token_verify(F.jose, A, text, 0, NOW_S * 1000, &t, &reason), (int)MA_TOK_OK);
     ck_assert_int_eq(t.issuer, MA_ISSUER_OWN);
     eq(t.sub, m.sub);
@@ -773,6 +781,9 @@ START_TEST(mint_bad_text)
     ck_assert_int_lt(ma_jose_mint(F.jose, A, &m, &text), 0);
     m.sub = NULL;
     ck_assert_int_eq(ma_jose_mint(F.jose, A, &m, &text), MA_E_INVAL);
+    m = mint_in();
+    m.alg = MA_JWS_ES384;
+    ck_assert_int_eq(ma_jose_mint(F.jose, A, &m, &text), MA_E_UNSUPPORTED);
 }
 END_TEST
 
@@ -866,7 +877,7 @@ static Suite *suite(void)
     tcase_add_loop_test(t, domain, 0, MA_COUNT(DOMAINS));
     tcase_add_test(t, issuer_list_of_algorithms);
     tcase_add_test(t, time_problem);
-    tcase_add_test(t, mint_and_verify);
+    tcase_add_loop_test(t, mint_and_verify, 0, (int)MA_COUNT(SIGNING));
     tcase_add_test(t, mint_form);
     tcase_add_test(t, libjwt_takes_ours);
     tcase_add_test(t, mint_bad_text);

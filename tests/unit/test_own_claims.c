@@ -81,7 +81,8 @@ START_TEST(test_access_tokens_are_none)
                         .now_s = ctx->now_ms / 1000,
                         .ttl_s = 600,
                         .auth_time_s = -1,
-                        .jti = "j"};
+                        .jti = "j",
+                        .alg = MA_JWS_RS256};
     T_OK(ma_jose_mint(jose, ctx->arena, &m, &t));
     T_IS(MA_E_AUTH, ma_jose_own_claims(jose, ctx->arena, t, ctx->now_ms, &claims));
 }
@@ -91,7 +92,7 @@ START_TEST(test_keys_retire)
 {
     char kid[65];
     struct ma_span t = a_token(), claims;
-    T_OK(ma_jose_rotate(jose, 600, kid));
+    T_OK(ma_jose_rotate(jose, MA_JWS_RS256, 600, kid));
     T_OK(ma_jose_own_claims(jose, ctx->arena, t, ctx->now_ms, &claims));
     T_IS(MA_E_AUTH, ma_jose_own_claims(jose, ctx->arena, t, ctx->now_ms + 601000, &claims));
 }
