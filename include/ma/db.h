@@ -16,7 +16,7 @@ struct ma_stmt;
 enum ma_db_role { MA_DB_READER, MA_DB_WRITER };
 
 /* Ids are 0 … MA_SQL_MAX - 1; the last MA_SQL_OWN of them are the driver's own. */
-#define MA_SQL_MAX 192
+#define MA_SQL_MAX 384
 #define MA_SQL_OWN 16
 #define MA_SQL_PARAMS_MAX 24 /* $1 … $24 */
 

@@ -7,6 +7,9 @@
 
 #include "ma/ctx.h"
 
+/* The user that the request's browser is signed in as here; p == NULL: none. arena. Any lane. */
+MA_MUST_USE int ma_browser_user(struct ma_ctx *ctx, struct ma_span *ret);
+
 /* The rows that join the route table. Static. */
 const struct ma_route *ma_oauth_routes(size_t *ret_n);
 

@@ -481,6 +481,15 @@ int ma_families_revoke_user(struct ma_db *db, struct ma_span user_id, struct ma_
 /* Deletes those that lapsed, or were revoked, before `before`. */
 int ma_families_expire(struct ma_db *db, int64_t before, int limit);
 
+/* Everything at once (signouts.c): browser sessions, refresh tokens, codes nobody used yet, logins under way. What
+ * hangs on keep_session (p == NULL: none) stays, but for logins. For a password that changed, or an account that was
+ * taken over. Write. */
+struct ma_signins_ended {
+    int64_t sessions, families;
+};
+MA_MUST_USE int ma_signins_end(struct ma_db *db, struct ma_span user_id, struct ma_span keep_session, int64_t now,
+                               struct ma_signins_ended *ret);
+
 /* Consents (consents.c). */
 struct ma_consent {
     struct ma_span id; /* "cns_…" */

@@ -6,6 +6,7 @@
 #include "connected.h"
 
 #include "int.h"
+#include "ma/oauth.h"
 #include "ma/web.h"
 
 enum { URL_MAX = 65536, COOKIE_LEEWAY_S = 30 };
@@ -80,6 +81,18 @@ static int prepare(struct ma_ctx *ctx)
     return r == MA_OK ? ma_next(ctx, MA_LANE_WRITE, launch) : r;
 }
 
+/* A link that was made for one person and opened by another would put this one's account into that one's hands. */
+static int require_same_user(struct ma_ctx *ctx, const struct ma_connect_leg *leg)
+{
+    struct ma_span user;
+    int r = ctx->conf->token_service ? ma_browser_user(ctx, &user) : MA_E_NOTFOUND;
+    if (r < 0 || !user.p || ma_span_eq(user, leg->row.user_id))
+        return r == MA_E_NOTFOUND ? MA_OK : r;
+    return ma_page(ctx, 403, "You are signed in as somebody else",
+                   "This link connects an account for another user than the one who is signed in here. "
+                   "Sign out first, or open the link in the browser of the user it was made for.");
+}
+
 int ma_op_connect_visit(struct ma_ctx *ctx)
 {
     if (ctx->req.head)
@@ -91,7 +104,10 @@ int ma_op_connect_visit(struct ma_ctx *ctx)
     int r = ma_connect_ticket(ctx, ma_query(ctx, "ticket"), ma_cookie, &v->leg, &refusal);
     if (r < 0)
         return r;
-    return refusal == MA_CONNECT_FINE ? ma_next(ctx, MA_LANE_NET, prepare) : refuse(ctx, refusal);
+    if (refusal != MA_CONNECT_FINE)
+        return refuse(ctx, refusal);
+    r = require_same_user(ctx, &v->leg);
+    return r == MA_OK ? ma_next(ctx, MA_LANE_NET, prepare) : r;
 }
 
 /* --- back from the provider --- */

@@ -146,11 +146,14 @@ int ma_password_refused(struct ma_ctx *ctx, const struct ma_new_password *np)
 
 int ma_password_change(struct ma_ctx *ctx, const struct ma_new_password *np, struct ma_method_view *ret)
 {
+    struct ma_signins_ended ended;
     int r = ma_enrolment_consume(ctx->db, ctx->who.user_id, np->session_mac, ctx->now_ms);
     if (r == MA_E_CONFLICT)
         return ma_session_refuse(ctx);
     if (r == MA_OK)
         r = ma_password_set(ctx->db, ctx->who.user_id, ma_span_str(np->hash), np->history, ctx->now_ms);
+    if (r == MA_OK) /* whoever signed in with the old one does so no longer; this sign-in stays */
+        r = ma_signins_end(ctx->db, ctx->who.user_id, ctx->who.sid, ctx->now_ms, &ended);
     if (r == MA_OK)
         r = ma_password_view(ctx, ret);
     if (r < 0)

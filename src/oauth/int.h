@@ -186,6 +186,10 @@ MA_MUST_USE int ma_family_continue(struct ma_ctx *ctx, struct ma_issue *is, cons
 
 /* --- a second factor before the tokens (mfa_flow.c) --- */
 
+/* Wrong codes that end an mfa_token or a hosted login. More than one challenge allows, and than the user's bucket
+ * usually does: this bound stands when that bucket is switched off. */
+#define MA_FLOW_TRIES 20
+
 /* What an mfa_token stands for: the issue that waits. Kept as JSON in flows.data. */
 struct ma_pending {
     struct ma_span audience, scope; /* as granted */

@@ -101,10 +101,22 @@ static int note_of(enum ma_signin_verdict v, int wrong)
     }
 }
 
+/* The first factor has to be shown again: a password in hand is not enough to go on guessing. */
+static void count_miss(struct ma_login *l)
+{
+    if (++l->flow.attempts < MA_FLOW_TRIES)
+        return;
+    ma_login_restart(l);
+    l->flow.attempts = 0;
+    l->st.note = MA_NOTE_START_AGAIN;
+}
+
 static void take_proof(struct ma_ctx *ctx, struct ma_login *l, const struct ma_factor_proof *p, int wrong)
 {
     l->st.note = note_of(p->verdict, wrong);
     l->st.retry_s = p->retry_after_s;
+    if (p->verdict == MA_SIGNIN_WRONG)
+        count_miss(l);
     if (p->verdict != MA_SIGNIN_OK)
         return;
     /* Bits of an earlier second factor must not go on under the new time (a rule may ask for one of them). */
@@ -161,7 +173,7 @@ int ma_login_key(struct ma_ctx *ctx, struct ma_login *l, const struct ma_passkey
     if (p.verdict == MA_SIGNIN_OK)
         return MA_OK;
     struct ma_span method = l->st.method; /* a challenge is answered once: make another */
-    return ma_login_choose(ctx, l, method, false);
+    return method.p ? ma_login_choose(ctx, l, method, false) : MA_OK;
 }
 
 /* --- the browser's credential --- */

@@ -74,6 +74,7 @@ enum ma_login_note {
     MA_NOTE_WRONG_KEY,
     MA_NOTE_BAD_ADDRESS,
     MA_NOTE_NOT_ENROLLED,
+    MA_NOTE_START_AGAIN,
     MA_NOTE_SENT,
     MA_NOTE__COUNT
 };

@@ -179,6 +179,20 @@ struct passkey {
     struct ma_span challenge; /* that the answer was made for */
 };
 
+static int judge_passkey(struct ma_ctx *ctx, struct ma_login *l, const struct passkey *p)
+{
+    bool good = p->proof.verdict == MA_SIGNIN_OK && ma_span_eq(p->challenge, l->st.challenge);
+    int r = good ? ma_passkey_verified(ctx, &p->proof) : MA_E_CONFLICT;
+    if (r == MA_OK) {
+        signed_in(ctx, l, p->proof.user.user_id, p->proof.amr);
+        return MA_OK;
+    }
+    if (r != MA_E_CONFLICT) /* another request with the same counter was first */
+        return r;
+    l->st.note = note_of_first(p->proof.verdict, MA_NOTE_WRONG_PASSKEY);
+    return ma_audit_signin(ctx, "passkey_challenge_failed", p->proof.user.user_id, ctx->who.client_id, MA_SPAN_NULL);
+}
+
 static int passkey_done(struct ma_ctx *ctx)
 {
     struct ma_login *l = ctx->scratch;
@@ -187,13 +201,8 @@ static int passkey_done(struct ma_ctx *ctx)
     int r = reload(ctx, l, &step);
     if (r < 0)
         return r;
-    bool current = step == MA_STEP_IDENTIFY && ma_span_eq(p->challenge, l->st.challenge);
-    if (current && p->proof.verdict == MA_SIGNIN_OK) {
-        r = ma_passkey_verified(ctx, &p->proof);
-        signed_in(ctx, l, p->proof.user.user_id, p->proof.amr);
-    } else if (step == MA_STEP_IDENTIFY) {
-        l->st.note = note_of_first(p->proof.verdict, MA_NOTE_WRONG_PASSKEY);
-    }
+    if (step == MA_STEP_IDENTIFY)
+        r = judge_passkey(ctx, l, p);
     if (r == MA_OK) /* a challenge is answered once */
         r = ma_login_new_challenge(ctx, l);
     return r == MA_OK ? settle(ctx, l) : r;

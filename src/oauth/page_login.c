@@ -15,6 +15,7 @@ static const char *const notes[MA_NOTE__COUNT] = {
     [MA_NOTE_EXPIRED_CODE] = "That code has expired. Ask for a new one.",
     [MA_NOTE_NO_FACTOR] = "This method cannot be used right now. Choose another one.",
     [MA_NOTE_WRONG_KEY] = "That security key was not accepted. Try again, or use another method.",
+    [MA_NOTE_START_AGAIN] = "Too many wrong codes. Sign in again.",
     [MA_NOTE_BAD_ADDRESS] =
         "That is no phone number that can be used. Write it with the country code, like +1 555 123 0001.",
     [MA_NOTE_NOT_ENROLLED] = "That did not work. Start again, or choose another method.",

@@ -5,6 +5,7 @@
 
 #include "ma/codec.h"
 #include "ma/crypto.h"
+#include "ma/oauth.h"
 
 #define COOKIE "myaccount-session"
 enum { USER_AGENT_MAX = 256 };
@@ -36,6 +37,16 @@ int ma_browser_session(struct ma_ctx *ctx, struct ma_session *ret)
         return MA_E_NOTFOUND;
     int r = cookie_mac(ctx, "session-cookie", value, mac);
     return r == MA_OK ? ma_session_by_cookie(ctx->db, ctx->arena, ma_span_of(mac, sizeof mac), ctx->now_ms, ret) : r;
+}
+
+int ma_browser_user(struct ma_ctx *ctx, struct ma_span *ret)
+{
+    struct ma_session s;
+    *ret = MA_SPAN_NULL;
+    int r = ma_browser_session(ctx, &s);
+    if (r == MA_OK)
+        *ret = s.user_id;
+    return r == MA_E_NOTFOUND ? MA_OK : r;
 }
 
 int ma_browser_session_end(struct ma_ctx *ctx, const struct ma_session *s)

@@ -3,10 +3,6 @@
  */
 #include "int.h"
 
-/* Wrong codes that end an mfa_token. More than one challenge allows, and than the user's bucket usually does: this
- * bound stands when that bucket is switched off. */
-enum { TRIES_MAX = 20 };
-
 struct proof {
     struct ma_flow flow;
     struct ma_user user;
@@ -45,8 +41,8 @@ static int find(struct ma_ctx *ctx, struct ma_oauth *o, struct proof *p)
 static int count_miss(struct ma_ctx *ctx, struct proof *p)
 {
     p->flow.attempts++;
-    int r = p->flow.attempts < TRIES_MAX ? ma_flow_update(ctx->db, &p->flow)
-                                         : ma_flow_consume(ctx->db, p->flow.token_mac, ctx->now_ms);
+    int r = p->flow.attempts < MA_FLOW_TRIES ? ma_flow_update(ctx->db, &p->flow)
+                                             : ma_flow_consume(ctx->db, p->flow.token_mac, ctx->now_ms);
     return r == MA_E_CONFLICT ? MA_OK : r;
 }
 

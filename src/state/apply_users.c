@@ -225,6 +225,7 @@ static int password_write(struct ma_apply *ap, const struct user_step *s)
 
 static int write_one(struct ma_apply *ap, struct user_step *s)
 {
+    struct ma_signins_ended ended;
     bool known = true;
     int rc = user_load(ap, s);
     if (rc == MA_OK)
@@ -240,7 +241,11 @@ static int write_one(struct ma_apply *ap, struct user_step *s)
     if (ap->env->dry_run)
         return MA_OK;
     rc = row ? ma_user_put(ap->env->db, &s->now) : MA_OK;
-    return rc == MA_OK && !known ? password_write(ap, s) : rc;
+    if (rc != MA_OK || known)
+        return rc;
+    rc = password_write(ap, s);
+    return rc == MA_OK && s->exists ? ma_signins_end(ap->env->db, s->doc.user_id, MA_SPAN_NULL, ap->env->now_ms, &ended)
+                                    : rc;
 }
 
 int ma_apply_users_write(struct ma_apply *ap)

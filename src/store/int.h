@@ -126,6 +126,10 @@
     X(FAMILY_EXPIRE)                                                                                                   \
     X(FAMILY_EXPIRE_IDLE)                                                                                              \
     X(FAMILY_EXPIRE_REVOKED)                                                                                           \
+    X(SESSION_DELETE_OTHERS)                                                                                           \
+    X(FAMILY_REVOKE_OTHERS)                                                                                            \
+    X(CODE_DELETE_OTHERS)                                                                                              \
+    X(FLOW_DELETE_USER)                                                                                                \
     X(CONSENT_LIST)                                                                                                    \
     X(CONSENT_GET)                                                                                                     \
     X(CONSENT_FIND)                                                                                                    \
