@@ -195,7 +195,7 @@ tests/daemon/node_modules/.package-lock.json: tests/daemon/package-lock.json
 
 bench: bench-deps
 	+@$(SUBMAKE) MODE=release all \
-	    $(BUILD)/release/bench/bare_server $(BUILD)/release/bench/pairs
+	    $(BUILD)/release/bench/bare_server $(BUILD)/release/bench/load
 	@BUILD="$(BUILD)" tests/bench/bench.sh
 
 TIME ?= 60

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Load generator for writes: TOTP enrolments, each confirmed with its code, over keep-alive
- * connections. Every token belongs to a user of its own, who enrols a few times.
- * usage: pairs PORT TOKENS CONNECTIONS SECONDS     prints pairs per second
- *        pairs first PORT TOKENS START_NS          prints milliseconds from START_NS to the first answer
+ * Load generator for what one answer needs of the one before it, over keep-alive connections. FILE has one item a line.
+ * usage: load pairs PORT FILE CONNECTIONS SECONDS     access tokens of users, who each enrol TOTP a few times and
+ * confirm it: pairs per second load refresh PORT FILE CONNECTIONS SECONDS   refresh tokens that rotate, one a
+ * connection: exchanges per second load logins PORT FILE CONNECTIONS SECONDS    user names, whose password is PASSWORD:
+ * logins per second load first PORT FILE START_NS                an access token: milliseconds from START_NS to the
+ * first answer load argon2 SECONDS                          hashes per second of one thread, with the daemon's
+ * parameters
  */
+#include <argon2.h>
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -24,9 +28,21 @@
 #define ANSWER_MAX 16384u
 #define REQUEST_MAX 12288u
 #define SEED_MAX 64u
+#define CLIENT "app"
+#define PASSWORD "Zq7-correct-horse"
+/* src/crypto/password.c: MA_ARGON2_DEFAULT */
+#define ARGON2_KIB 19456u
+#define ARGON2_PASSES 2u
+
+struct mode {
+    const char *name;
+    void (*serve)(int fd, const char *item, char answer[ANSWER_MAX]);
+    bool again; /* items may be used more than once */
+};
 
 static struct {
-    char **tokens;
+    const struct mode *mode;
+    char **items;
     size_t n;
     atomic_size_t next;
     atomic_size_t done, failed;
@@ -41,7 +57,7 @@ static int64_t now_ns(clockid_t clock)
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-static bool read_tokens(const char *path)
+static bool read_items(const char *path)
 {
     FILE *f = fopen(path, "r");
     if (!f)
@@ -52,14 +68,14 @@ static bool read_tokens(const char *path)
     for (ssize_t n; (n = getline(&line, &cap, f)) > 1;) {
         if (run.n == room) {
             room = room ? room * 2 : 1024;
-            char **grown = realloc(run.tokens, room * sizeof *grown);
+            char **grown = realloc(run.items, room * sizeof *grown);
             if (!grown)
                 break;
-            run.tokens = grown;
+            run.items = grown;
         }
         line[n - 1] = 0;
-        run.tokens[run.n] = strdup(line);
-        if (run.tokens[run.n])
+        run.items[run.n] = strdup(line);
+        if (run.items[run.n])
             run.n++;
     }
     free(line);
@@ -119,6 +135,18 @@ static int call(int fd, const char *token, const char *path, const char *body, c
                      "%s %s HTTP/1.1\r\nHost: localhost:%u\r\nAuthorization: Bearer %s\r\n"
                      "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
                      body ? "POST" : "GET", path, (unsigned)run.port, token, body ? strlen(body) : 0, body ? body : "");
+    if (n < 0 || (size_t)n >= sizeof request || !send_all(fd, request, (size_t)n))
+        return -1;
+    return receive(fd, answer);
+}
+
+static int post_form(int fd, const char *path, const char *form, char answer[ANSWER_MAX])
+{
+    char request[REQUEST_MAX];
+    int n = snprintf(request, sizeof request,
+                     "POST %s HTTP/1.1\r\nHost: localhost:%u\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+                     "Content-Length: %zu\r\n\r\n%s",
+                     path, (unsigned)run.port, strlen(form), form);
     if (n < 0 || (size_t)n >= sizeof request || !send_all(fd, request, (size_t)n))
         return -1;
     return receive(fd, answer);
@@ -191,6 +219,48 @@ static bool one_pair(int fd, const char *token, char answer[ANSWER_MAX])
     return call(fd, token, path, body, answer) == 201;
 }
 
+static void count(bool good)
+{
+    atomic_fetch_add(good ? &run.done : &run.failed, 1);
+}
+
+static void serve_pairs(int fd, const char *token, char answer[ANSWER_MAX])
+{
+    for (unsigned i = 0; i < PAIRS_PER_USER && !run.stop; i++)
+        count(one_pair(fd, token, answer));
+}
+
+static void serve_refresh(int fd, const char *token, char answer[ANSWER_MAX])
+{
+    char current[1024];
+    char form[2048];
+    (void)snprintf(current, sizeof current, "%s", token);
+    while (!run.stop) {
+        (void)snprintf(form, sizeof form, "grant_type=refresh_token&client_id=" CLIENT "&refresh_token=%s", current);
+        bool good = post_form(fd, "/oauth/token", form, answer) == 200 &&
+                    member(answer, "refresh_token", current, sizeof current);
+        count(good);
+        if (!good)
+            return;
+    }
+}
+
+static void serve_logins(int fd, const char *user, char answer[ANSWER_MAX])
+{
+    char form[1024];
+    (void)snprintf(form, sizeof form,
+                   "grant_type=password&client_id=" CLIENT "&username=%s&password=" PASSWORD
+                   "&scope=read:me:factors&audience=http://localhost:%u/me/",
+                   user, (unsigned)run.port);
+    count(post_form(fd, "/oauth/token", form, answer) == 200);
+}
+
+static const struct mode modes[] = {
+    {"pairs", serve_pairs, false},
+    {"refresh", serve_refresh, false},
+    {"logins", serve_logins, true},
+};
+
 static void *client(void *arg)
 {
     (void)arg;
@@ -198,10 +268,9 @@ static void *client(void *arg)
     int fd = dial();
     while (answer && fd >= 0 && !run.stop) {
         size_t at = atomic_fetch_add(&run.next, 1);
-        if (at >= run.n)
+        if (at >= run.n && !run.mode->again)
             break;
-        for (unsigned i = 0; i < PAIRS_PER_USER && !run.stop; i++)
-            atomic_fetch_add(one_pair(fd, run.tokens[at], answer) ? &run.done : &run.failed, 1);
+        run.mode->serve(fd, run.items[at % run.n], answer);
     }
     if (fd >= 0)
         (void)close(fd);
@@ -217,7 +286,7 @@ static int measure(unsigned connections, double seconds)
         if (pthread_create(&t[i], NULL, client, NULL) != 0)
             return 1;
     struct timespec nap = {.tv_nsec = 10000000};
-    while ((double)(now_ns(CLOCK_MONOTONIC) - t0) / 1e9 < seconds && run.next < run.n)
+    while ((double)(now_ns(CLOCK_MONOTONIC) - t0) / 1e9 < seconds && (run.mode->again || run.next <= run.n))
         (void)nanosleep(&nap, NULL);
     size_t done = run.done;
     double took = (double)(now_ns(CLOCK_MONOTONIC) - t0) / 1e9;
@@ -225,7 +294,7 @@ static int measure(unsigned connections, double seconds)
     for (unsigned i = 0; i < connections; i++)
         (void)pthread_join(t[i], NULL);
     if (run.failed)
-        (void)fprintf(stderr, "%zu pairs failed\n", (size_t)run.failed);
+        (void)fprintf(stderr, "%zu failed\n", (size_t)run.failed);
     (void)printf("%.0f\n", (double)done / took);
     return run.failed > run.done / 100 ? 1 : 0;
 }
@@ -236,7 +305,7 @@ static int first_answer(int64_t start_ns)
     struct timespec nap = {.tv_nsec = 200000};
     while (answer && now_ns(CLOCK_REALTIME) - start_ns < 30000000000) {
         int fd = dial();
-        if (fd >= 0 && call(fd, run.tokens[0], "/me/v1/factors", NULL, answer) == 200) {
+        if (fd >= 0 && call(fd, run.items[0], "/me/v1/factors", NULL, answer) == 200) {
             (void)printf("%.1f\n", (double)(now_ns(CLOCK_REALTIME) - start_ns) / 1e6);
             free(answer);
             return close(fd);
@@ -249,20 +318,52 @@ static int first_answer(int64_t start_ns)
     return 1;
 }
 
+static int hashes(double seconds)
+{
+    static const char salt[] = "sixteen bytes ok";
+    uint8_t out[32];
+    unsigned n = 0;
+    int64_t t0 = now_ns(CLOCK_MONOTONIC);
+    double took = 0;
+    for (; took < seconds; n++) {
+        if (argon2id_hash_raw(ARGON2_PASSES, ARGON2_KIB, 1, PASSWORD, sizeof PASSWORD - 1, salt, sizeof salt - 1, out,
+                              sizeof out) != ARGON2_OK)
+            return 1;
+        took = (double)(now_ns(CLOCK_MONOTONIC) - t0) / 1e9;
+    }
+    (void)printf("%.1f\n", (double)n / took);
+    return 0;
+}
+
+static const struct mode *mode_of(const char *name)
+{
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++)
+        if (strcmp(name, modes[i].name) == 0)
+            return &modes[i];
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
-    bool first = argc == 5 && strcmp(argv[1], "first") == 0;
-    if (argc != 5) {
-        (void)fprintf(stderr, "usage: %s PORT TOKENS CONNECTIONS SECONDS | first PORT TOKENS START_NS\n", argv[0]);
+    const char *name = argc > 1 ? argv[1] : "";
+    if (argc == 3 && strcmp(name, "argon2") == 0)
+        return hashes(strtod(argv[2], NULL));
+    bool first = argc == 5 && strcmp(name, "first") == 0;
+    run.mode = mode_of(name);
+    if (!first && (argc != 6 || !run.mode)) {
+        (void)fprintf(stderr,
+                      "usage: %s pairs|refresh|logins PORT FILE CONNECTIONS SECONDS | first PORT FILE START_NS | "
+                      "argon2 SECONDS\n",
+                      argv[0]);
         return 2;
     }
-    run.port = (uint16_t)strtoul(argv[first ? 2 : 1], NULL, 10);
-    if (!read_tokens(argv[first ? 3 : 2])) {
-        (void)fprintf(stderr, "no tokens in %s\n", argv[first ? 3 : 2]);
+    run.port = (uint16_t)strtoul(argv[2], NULL, 10);
+    if (!read_items(argv[3])) {
+        (void)fprintf(stderr, "nothing in %s\n", argv[3]);
         return 1;
     }
     if (first)
         return first_answer(strtoll(argv[4], NULL, 10));
-    unsigned connections = (unsigned)strtoul(argv[3], NULL, 10);
-    return measure(connections < CONNECTIONS_MAX ? connections : CONNECTIONS_MAX, strtod(argv[4], NULL));
+    unsigned connections = (unsigned)strtoul(argv[4], NULL, 10);
+    return measure(connections < CONNECTIONS_MAX ? connections : CONNECTIONS_MAX, strtod(argv[5], NULL));
 }
