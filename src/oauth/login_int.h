@@ -211,8 +211,11 @@ void ma_html_form(struct ma_html *h, const struct ma_login *l, const char *actio
 void ma_html_hidden(struct ma_html *h, const char *name, struct ma_span value);
 /* <button> and </form>. */
 void ma_html_submit(struct ma_html *h, const char *text);
-/* Origins a form of this client may end at: its callbacks and web origins. "" or " <origin> …"; arena. */
-const char *ma_form_targets(struct ma_ctx *ctx, const struct ma_state_client *client);
+/* What form-action must name besides 'self' for a login that ends there: " <scheme>:" of an app's own, else "". */
+const char *ma_form_targets(struct ma_ctx *ctx, struct ma_span redirect_uri);
+/* Leads the browser to a URL of trusted parts after a form of ours: a page that goes on by itself, so that form-action
+ * has nothing to say about it; a redirect where the URL is no web page. */
+MA_MUST_USE int ma_onward(struct ma_ctx *ctx, const char *title, const char *url);
 
 MA_MUST_USE int ma_page_identify(struct ma_ctx *ctx, struct ma_login *l);
 MA_MUST_USE int ma_page_challenge(struct ma_ctx *ctx, struct ma_login *l);

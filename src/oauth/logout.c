@@ -72,7 +72,9 @@ static int find_client(struct ma_ctx *ctx, struct logout *o)
 
 static int leave(struct ma_ctx *ctx, const struct logout *o)
 {
-    int r = o->url ? ma_redirect(ctx, o->url) : ma_page(ctx, 200, "You are signed out", "You can close this window.");
+    int r = !o->url                    ? ma_page(ctx, 200, "You are signed out", "You can close this window.")
+            : ctx->req.verb == MA_POST ? ma_onward(ctx, "You are signed out", o->url)
+                                       : ma_redirect(ctx, o->url);
     if (r == MA_OK)
         ma_browser_session_cookie(ctx, NULL);
     return r;
@@ -232,11 +234,7 @@ static int use_redirect(struct ma_ctx *ctx, struct logout *o)
 static int ask(struct ma_ctx *ctx, struct logout *o, const char *proof)
 {
     struct ma_html h;
-    struct ma_span target = ma_url_origin(o->post_logout_redirect_uri);
-    const char *targets = target.p ? ma_arena_printf(ctx->arena, " %.*s", (int)target.n, (const char *)target.p) : "";
-    if (!targets)
-        return MA_E_NOMEM;
-    ma_html_begin(&h, ctx, 200, "Sign out?", targets, false);
+    ma_html_begin(&h, ctx, 200, "Sign out?", ma_form_targets(ctx, o->post_logout_redirect_uri), false);
     ma_html_para(&h, NULL, "You will be signed out in this browser.");
     ma_html_raw(&h, "<form method=\"post\" action=\"/oidc/logout\">");
     for (size_t i = 0; i + 1 < MA_COUNT(params); i++)

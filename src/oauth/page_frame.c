@@ -6,7 +6,9 @@
 #include "ma/codec.h"
 #include "ma/crypto.h"
 
-enum { TAG_BYTES = 8, TARGETS_MAX = 16 };
+enum { TAG_BYTES = 8 };
+/* RFC 3986 §3.1, and the colon */
+#define SCHEME_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.:"
 
 /* The assembler reads the file, relative to the root of the repository. */
 #define EMBED(symbol, path)                                                                                            \
@@ -67,43 +69,32 @@ int ma_op_login_asset(struct ma_ctx *ctx)
 
 /* --- where forms may lead --- */
 
-static bool seen(const struct ma_span *v, size_t n, struct ma_span origin)
+/* Chromium holds every redirect after a form against form-action. What leads to a web page is therefore never a
+ * redirect (see ma_onward); an app's own scheme has to be one, since browsers open apps only where a person acted. */
+const char *ma_form_targets(struct ma_ctx *ctx, struct ma_span redirect_uri)
 {
-    for (size_t i = 0; i < n; i++)
-        if (ma_span_eq(v[i], origin))
-            return true;
-    return false;
+    const uint8_t *colon = redirect_uri.n ? memchr(redirect_uri.p, ':', redirect_uri.n) : NULL;
+    if (!colon || ma_url_origin(redirect_uri).p)
+        return "";
+    const char *text =
+        ma_arena_printf(ctx->arena, " %.*s:", (int)(colon - redirect_uri.p), (const char *)redirect_uri.p);
+    return text && strspn(text + 1, SCHEME_CHARACTERS) == strlen(text + 1) ? text : "";
 }
 
-static size_t collect(const struct ma_span_list *urls, struct ma_span *v, size_t n)
+int ma_onward(struct ma_ctx *ctx, const char *title, const char *url)
 {
-    for (size_t i = 0; i < urls->n && n < TARGETS_MAX; i++) {
-        struct ma_span url = urls->v[i], origin = ma_url_origin(url);
-        const uint8_t *colon = url.n ? memchr(url.p, ':', url.n) : NULL;
-        if (!origin.p && colon)
-            origin = ma_span_of(url.p, (size_t)(colon - url.p) + 1); /* an app's own scheme */
-        if (origin.p && !seen(v, n, origin))
-            v[n++] = origin;
-    }
-    return n;
-}
-
-/* Chromium holds redirects after a form against form-action too, so the way back to the client must be open. */
-const char *ma_form_targets(struct ma_ctx *ctx, const struct ma_state_client *client)
-{
-    struct ma_span v[TARGETS_MAX];
-    struct ma_buf b;
-    size_t n = collect(&client->callbacks, v, 0);
-    n = collect(&client->web_origins, v, n);
-    ma_buf_init_arena(&b, ctx->arena, 256, MA_LOGIN_URL_MAX);
-    for (size_t i = 0; i < n; i++) {
-        if (memchr(v[i].p, ';', v[i].n) || memchr(v[i].p, ',', v[i].n) || memchr(v[i].p, ' ', v[i].n))
-            continue; /* would be another directive */
-        ma_buf_byte(&b, ' ');
-        ma_buf_span(&b, v[i]);
-    }
-    ma_buf_byte(&b, 0);
-    return ma_buf_err(&b) < 0 ? "" : (const char *)b.p;
+    struct ma_html h;
+    if (!url)
+        return MA_E_NOMEM;
+    if (!ma_url_origin(ma_span_str(url)).p)
+        return ma_redirect(ctx, url);
+    ma_html_begin(&h, ctx, 200, title, "", false);
+    ma_html_raw(&h, "<meta http-equiv=\"refresh\" content=\"0;url=");
+    ma_html_text(&h, ma_span_str(url));
+    ma_html_raw(&h, "\">\n<p><a href=\"");
+    ma_html_text(&h, ma_span_str(url));
+    ma_html_raw(&h, "\">Continue</a></p>\n");
+    return ma_html_end(&h);
 }
 
 /* --- the page --- */

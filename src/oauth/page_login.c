@@ -132,7 +132,7 @@ int ma_page_identify(struct ma_ctx *ctx, struct ma_login *l)
     struct ma_html h;
     bool passkeys = (ma_factors_enabled(ctx) & 1u << MA_FACTOR_PASSKEY) != 0;
     int r = MA_OK;
-    ma_html_begin(&h, ctx, 200, "Sign in", ma_form_targets(ctx, l->client), passkeys);
+    ma_html_begin(&h, ctx, 200, "Sign in", ma_form_targets(ctx, l->req.redirect_uri), passkeys);
     ma_html_raw(&h, "<p class=\"soft\">to continue to ");
     ma_html_text(&h, ma_span_str(client_name(ctx, l)));
     ma_html_raw(&h, "</p>\n");
@@ -281,7 +281,8 @@ int ma_page_challenge(struct ma_ctx *ctx, struct ma_login *l)
     int r = MA_OK;
     if (!c)
         return MA_E_INVAL;
-    ma_html_begin(&h, ctx, 200, "Confirm that it is you", ma_form_targets(ctx, l->client), uses_script(c->type));
+    ma_html_begin(&h, ctx, 200, "Confirm that it is you", ma_form_targets(ctx, l->req.redirect_uri),
+                  uses_script(c->type));
     ma_html_note(&h, l);
     if (uses_script(c->type))
         r = by_key(&h, l, c);

@@ -30,7 +30,7 @@ int ma_page_enrol(struct ma_ctx *ctx, struct ma_login *l, bool offer)
 {
     static const enum ma_factor order[] = {MA_FACTOR_TOTP, MA_FACTOR_EMAIL, MA_FACTOR_PHONE};
     struct ma_html h;
-    ma_html_begin(&h, ctx, 200, "Protect your account", ma_form_targets(ctx, l->client), false);
+    ma_html_begin(&h, ctx, 200, "Protect your account", ma_form_targets(ctx, l->req.redirect_uri), false);
     ma_html_note(&h, l);
     ma_html_para(&h, NULL,
                  offer ? "A second step when you sign in keeps others out, even if they know your password."
@@ -61,7 +61,7 @@ int ma_page_confirm(struct ma_ctx *ctx, struct ma_login *l)
     struct ma_html h;
     bool app = l->st.enrol == MA_FACTOR_TOTP;
     ma_html_begin(&h, ctx, 200, app ? "Set up your authenticator app" : "Enter the code",
-                  ma_form_targets(ctx, l->client), false);
+                  ma_form_targets(ctx, l->req.redirect_uri), false);
     ma_html_note(&h, l);
     if (app) {
         ma_html_raw(&h, "<p>Add this account to the app: <a href=\"");
@@ -89,7 +89,7 @@ int ma_page_confirm(struct ma_ctx *ctx, struct ma_login *l)
 int ma_page_recovery(struct ma_ctx *ctx, struct ma_login *l)
 {
     struct ma_html h;
-    ma_html_begin(&h, ctx, 200, "Your new recovery code", ma_form_targets(ctx, l->client), false);
+    ma_html_begin(&h, ctx, 200, "Your new recovery code", ma_form_targets(ctx, l->req.redirect_uri), false);
     ma_html_para(&h, NULL, "The code you used is gone. Keep this one in a safe place: it is shown only now.");
     ma_html_raw(&h, "<code class=\"code\" id=\"recovery-code\">");
     ma_html_text(&h, l->st.recovery);
@@ -141,7 +141,7 @@ int ma_page_consent(struct ma_ctx *ctx, struct ma_login *l)
 {
     struct ma_html h;
     struct ma_span rest = l->granted.scope, word;
-    ma_html_begin(&h, ctx, 200, "Give access?", ma_form_targets(ctx, l->client), false);
+    ma_html_begin(&h, ctx, 200, "Give access?", ma_form_targets(ctx, l->req.redirect_uri), false);
     ma_html_raw(&h, "<p><strong>");
     ma_html_text(&h, l->client->name.n > 0 ? l->client->name : l->client->client_id);
     ma_html_raw(&h, "</strong> wants to use your account. It asks to:</p>\n<ul>\n");

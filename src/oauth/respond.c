@@ -58,7 +58,11 @@ static int by_url(struct ma_ctx *ctx, const struct response *r, bool fragment)
     }
     ma_buf_byte(&url, 0);
     int err = ma_buf_err(&params) < 0 ? ma_buf_err(&params) : ma_buf_err(&url);
-    return err < 0 ? err : ma_redirect(ctx, (const char *)url.p);
+    if (err < 0)
+        return err;
+    /* The browser came here by a form, unless this is /authorize itself. */
+    return ctx->route->fn == ma_op_login_page ? ma_onward(ctx, "Signing you in", (const char *)url.p)
+                                              : ma_redirect(ctx, (const char *)url.p);
 }
 
 /* --- pages --- */
@@ -108,19 +112,11 @@ static int end_page(struct ma_ctx *ctx, const char *script)
     return ma_reply_end(ctx);
 }
 
-/* OAuth 2.0 Form Post Response Mode. A custom scheme has no origin; its scheme is what the policy can name. */
-static const char *form_action(struct ma_ctx *ctx, struct ma_span url)
-{
-    struct ma_span to = ma_url_origin(url);
-    const uint8_t *colon = url.n ? memchr(url.p, ':', url.n) : NULL;
-    if (!to.p && colon)
-        to = ma_span_of(url.p, (size_t)(colon - url.p) + 1);
-    return ma_arena_printf(ctx->arena, "form-action %.*s; frame-ancestors 'none'", (int)to.n, (const char *)to.p);
-}
-
+/* OAuth 2.0 Form Post Response Mode. No form-action: the client may redirect to another origin of its own, which it
+ * would hold up, and nothing but this one form stands here. */
 static int by_form(struct ma_ctx *ctx, const struct response *r)
 {
-    begin_page(ctx, POST_SCRIPT, form_action(ctx, r->req->redirect_uri));
+    begin_page(ctx, POST_SCRIPT, "frame-ancestors 'none'");
     struct ma_buf *b = &ctx->resp.body;
     ma_buf_str(b, "<form method=\"post\" action=\"");
     ma_html_escape(b, r->req->redirect_uri);

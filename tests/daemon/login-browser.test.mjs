@@ -20,6 +20,8 @@ let d;
 let app;
 let browser;
 
+let elsewhere;
+
 /* An application: its page shows what it was sent, by query, fragment, form or message. */
 async function application() {
   const html = (posted) => `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>Application</title>
@@ -28,7 +30,8 @@ async function application() {
   const server = http.createServer((req, res) => {
     let body = '';
     req.on('data', (c) => { body += c; });
-    req.on('end', () => res.writeHead(200, { 'content-type': 'text/html', 'cache-control': 'no-store' }).end(html(body)));
+    req.on('end', () => (req.url.startsWith('/hop') ? res.writeHead(303, { location: `${elsewhere.origin}/landed` }).end() : null)
+      ?? res.writeHead(200, { 'content-type': 'text/html', 'cache-control': 'no-store' }).end(html(body)));
   });
   await new Promise((r) => server.listen(0, '127.0.0.1', r));
   server.origin = `http://localhost:${server.address().port}`;
@@ -38,9 +41,11 @@ async function application() {
 before(async () => {
   if (skip) return;
   app = await application();
+  elsewhere = await application();
   d = await Daemon.start({ state: { factors: { passkey: true, 'webauthn-roaming': true, 'webauthn-platform': true } } });
   d.apply({
     clients: [client('spa', { callbacks: [`${app.origin}/callback`, app.origin], allowed_origins: [app.origin], web_origins: [app.origin] }),
+      client('hop', { callbacks: [`${app.origin}/hop`], allowed_logout_urls: [`${app.origin}/hop`] }),
       client('third', { is_first_party: false, callbacks: [`${app.origin}/callback`] })],
     client_grants: [grant(d.base, 'spa')],
     users: names.map((n) => user(`auth0|${n}`, { email: `${n}@example.com`, password: PASSWORD })),
@@ -50,8 +55,10 @@ before(async () => {
 });
 after(async () => {
   await browser?.close();
-  app?.closeAllConnections();
-  await new Promise((r) => (app ? app.close(r) : r()));
+  for (const a of [app, elsewhere]) {
+    a?.closeAllConnections();
+    await new Promise((r) => (a ? a.close(r) : r()));
+  }
   await d?.stop();
 });
 
@@ -106,6 +113,21 @@ test('a password and an authenticator app', { skip }, async (t) => {
     await arrived(page, '#');
   });
   quiet(page);
+});
+
+/* Chromium holds redirects after a form against form-action, those of the application included. */
+test('an application that sends the browser on to another origin', { skip }, async (t) => {
+  for (const response_mode of ['query', 'form_post']) await t.test(response_mode, async (t2) => {
+    const page = await open(t2);
+    await page.goto(url({ redirect_uri: `${app.origin}/hop`, response_mode }, 'hop'));
+    await password(page, 'hal');
+    await page.waitForURL(`${elsewhere.origin}/landed`);
+    quiet(page);
+    await page.goto(`${d.base}/oidc/logout?client_id=hop&post_logout_redirect_uri=${encodeURIComponent(`${app.origin}/hop`)}`);
+    await press(page, 'Sign out');
+    await page.waitForURL(`${elsewhere.origin}/landed`);
+    quiet(page);
+  });
 });
 
 test('by keyboard alone', { skip }, async (t) => {

@@ -83,7 +83,7 @@ test('identifier and password', async (t) => {
     assert.equal(policy(p.headers, 'default-src'), "'none'");
     assert.equal(policy(p.headers, 'frame-ancestors'), "'none'");
     assert.equal(policy(p.headers, 'base-uri'), "'none'");
-    assert.equal(policy(p.headers, 'form-action'), `'self' ${ORIGIN}`);
+    assert.equal(policy(p.headers, 'form-action'), "'self'", 'and says nothing of where the client is');
     assert.doesNotMatch(csp, /unsafe/);
     assert.equal(p.headers['x-content-type-options'], 'nosniff');
     assert.equal(p.headers['cache-control'], 'no-store');
@@ -240,7 +240,7 @@ test('response modes', async (t) => {
     assert.deepEqual(f.buttons, ['Continue']);
     assert.doesNotMatch(res.text, /<img/);
     scriptAllowed(res);
-    assert.equal(policy(res.headers, 'form-action'), ORIGIN);
+    assert.equal(policy(res.headers, 'form-action'), undefined);
     const no = new Page('', await browser().raw('GET', authorizeUrl({ response_mode: 'form_post', prompt: 'none' }))).forms[0];
     assert.equal(no.fields.error.value, 'login_required');
   });
@@ -386,7 +386,7 @@ test('a login belongs to one browser and its own forms', async (t) => {
     const body = { ...form, state: q.form('password').fields.state.value };
     for (const res of await twice(() => c.raw('POST', '/u/login', { form: body }))) assert.equal(res.status, 303);
     const ends = await twice(() => c.raw('GET', q.url));
-    assert.deepEqual(ends.map((r) => r.status).sort(), [302, 400]);
+    assert.deepEqual(ends.map((r) => r.status).sort(), [200, 400]);
   });
   await t.test('it lapses', async () => {
     const c = browser();

@@ -86,7 +86,8 @@ export class Browser {
       url = to;
       res = await this.raw('GET', to);
     }
-    return new Page(url, res);
+    const onward = res.text.match(/<meta http-equiv="refresh" content="0;url=([^"]+)">/);
+    return onward ? this.away(unescape(onward[1]), res) : new Page(url, res);
   }
   away(to, res) {
     const params = Object.fromEntries(new URL(to.replace('#', '?')).searchParams);
