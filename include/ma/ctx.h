@@ -113,11 +113,13 @@ struct ma_resp {
 struct ma_principal {
     struct ma_span user_id, client_id;
     struct ma_span org_id, sid, jkt; /* of the token; p == NULL: it has none */
+    struct ma_span jti;              /* of a token of the own issuer */
     ma_scopes token_scopes;
     int64_t auth_time_s; /* -1: none */
     bool amr_mfa;        /* amr shows a second factor */
     bool amr_passkey;    /* amr shows a user-verifying passkey ("phr") */
     bool client_credentials;
+    bool revoked; /* the token was, before it expired */
     bool user_known, user_blocked, has_factor;
     bool has_database; /* the user has a database identity */
     ma_scopes rbac;

@@ -481,9 +481,20 @@ int ma_families_revoke_user(struct ma_db *db, struct ma_span user_id, struct ma_
 /* Deletes those that lapsed, or were revoked, before `before`. */
 int ma_families_expire(struct ma_db *db, int64_t before, int limit);
 
-/* Everything at once (signouts.c): browser sessions, refresh tokens, codes nobody used yet, logins under way. What
- * hangs on keep_session (p == NULL: none) stays, but for logins. For a password that changed, or an account that was
- * taken over. Write. */
+/* Access tokens of the own issuer that are refused before they expire (revocations.c). */
+#define MA_REVOKED_FOR_MS (INT64_C(2592060) * 1000) /* the longest life of a token, and the leeway */
+/* One, by its jti; all that name a session of the user but this (p == NULL: none). Write. The caller sets
+ * ctx->user_changed. */
+MA_MUST_USE int ma_revoke_token(struct ma_db *db, struct ma_span user_id, struct ma_span jti, int64_t now);
+MA_MUST_USE int ma_revoke_sessions(struct ma_db *db, struct ma_span user_id, struct ma_span keep_session, int64_t now);
+/* Whether a token with these claims (p == NULL: absent) was revoked; true when it cannot be told. */
+MA_MUST_USE int ma_revoked(struct ma_db *db, struct ma_span user_id, struct ma_span jti, struct ma_span sid,
+                           int64_t now, bool *ret);
+int ma_revocations_expire(struct ma_db *db, int64_t before, int limit);
+
+/* Everything at once (signouts.c): browser sessions with their access tokens, refresh tokens, codes nobody used yet,
+ * logins under way. What hangs on keep_session (p == NULL: none) stays, but for logins. For a password that changed, or
+ * an account that was taken over. Write. */
 struct ma_signins_ended {
     int64_t sessions, families;
 };

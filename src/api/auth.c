@@ -93,7 +93,7 @@ static int load_facts(struct ma_ctx *ctx, struct ma_auth_memo *memo)
     memo->state_epoch = ctx->state->epoch;
     memo->user_generation = ma_app_user_generation(ctx->app, who->user_id);
     memo->storable = ma_app_may_remember(ctx->app, ctx);
-    who->user_known = who->user_blocked = who->has_factor = who->has_database = false;
+    who->user_known = who->user_blocked = who->has_factor = who->has_database = who->revoked = false;
     who->rbac = 0;
     struct ma_user u;
     int r = ma_user_get(ctx->db, ctx->arena, who->user_id, &u);
@@ -106,7 +106,8 @@ static int load_facts(struct ma_ctx *ctx, struct ma_auth_memo *memo)
     who->has_database = u.connection.p != NULL;
     if (ctx->state->api.enforce_rbac)
         who->rbac = ma_rbac_of(ctx, &u);
-    return ctx->state->api.require_2fa ? has_factor(ctx, &u, &who->has_factor) : MA_OK;
+    r = ma_revoked(ctx->db, who->user_id, who->jti, who->sid, ctx->now_ms, &who->revoked);
+    return r == MA_OK && ctx->state->api.require_2fa ? has_factor(ctx, &u, &who->has_factor) : r;
 }
 
 /* --- provisioning --- */
@@ -182,6 +183,7 @@ static struct ma_auth_memo memo_of(const struct ma_token *t)
                 .org_id = t->org_id,
                 .sid = t->sid,
                 .jkt = t->cnf_jkt,
+                .jti = t->issuer == MA_ISSUER_OWN ? t->jti : MA_SPAN_NULL,
                 .token_scopes = ma_scope_parse_list(t->scope),
                 .auth_time_s = t->auth_time,
                 .client_credentials = is_machine(t)},
@@ -312,6 +314,11 @@ static int verify(struct ma_ctx *ctx, struct ma_span compact, struct ma_token *t
     return check_binding(ctx, compact, t->cnf_jkt, t->client_id);
 }
 
+static int refuse_revoked(struct ma_ctx *ctx)
+{
+    return ctx->who.revoked ? refuse_token(ctx, scheme_of(ctx), "the token was revoked") : MA_OK;
+}
+
 static int from_token(struct ma_ctx *ctx, struct ma_span compact, const uint8_t hash[MA_SHA256_LEN])
 {
     struct ma_token *t = ma_arena_zalloc(ctx->arena, sizeof *t);
@@ -331,7 +338,7 @@ static int from_token(struct ma_ctx *ctx, struct ma_span compact, const uint8_t 
     }
     if (memo.who.user_known && memo.storable)
         ma_auth_cache_put(ctx->app->auth_cache, hash, &memo);
-    return MA_OK;
+    return refuse_revoked(ctx);
 }
 
 /* A memory counts only while its token, its key and its domain do. */
@@ -358,7 +365,8 @@ static int from_memo(struct ma_ctx *ctx, struct ma_auth_memo *memo, struct ma_sp
             ma_auth_cache_put(ctx->app->auth_cache, hash, memo);
     }
     ctx->who = memo->who;
-    return check_binding(ctx, compact, memo->who.jkt, memo->who.client_id);
+    int r = check_binding(ctx, compact, memo->who.jkt, memo->who.client_id);
+    return r == MA_OK ? refuse_revoked(ctx) : r;
 }
 
 int ma_authenticate(struct ma_ctx *ctx)

@@ -69,10 +69,10 @@ static size_t find(const struct ma_auth_cache *c, size_t set, const uint8_t hash
 }
 
 /* The strings of a memo, which live behind its entry. */
-enum { TEXTS = 5 };
+enum { TEXTS = 6 };
 static void texts_of(struct ma_principal *who, struct ma_span *ret[TEXTS])
 {
-    struct ma_span *all[TEXTS] = {&who->user_id, &who->client_id, &who->org_id, &who->sid, &who->jkt};
+    struct ma_span *all[TEXTS] = {&who->user_id, &who->client_id, &who->org_id, &who->sid, &who->jkt, &who->jti};
     memcpy(ret, all, sizeof all);
 }
 

@@ -27,12 +27,14 @@ EMBED(ma_migration_0001, "sql/sqlite/0001_init.sql");
 EMBED(ma_migration_0002, "sql/sqlite/0002_webauthn.sql");
 EMBED(ma_migration_0003, "sql/sqlite/0003_connected_accounts.sql");
 EMBED(ma_migration_0004, "sql/sqlite/0004_token_service.sql");
+EMBED(ma_migration_0005, "sql/sqlite/0005_revocations.sql");
 
 static const struct migration MIGRATIONS[] = {
     {1, "init", ma_migration_0001_start, ma_migration_0001_end},
     {2, "webauthn", ma_migration_0002_start, ma_migration_0002_end},
     {3, "connected_accounts", ma_migration_0003_start, ma_migration_0003_end},
     {4, "token_service", ma_migration_0004_start, ma_migration_0004_end},
+    {5, "revocations", ma_migration_0005_start, ma_migration_0005_end},
 };
 
 static const struct ma_sql Q_TABLES = {

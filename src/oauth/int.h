@@ -158,6 +158,7 @@ struct ma_issue {
     struct ma_granted granted;
     struct ma_authn authn;
     struct ma_span org_id, nonce, session_id, jkt; /* p == NULL: none */
+    const char *jti;                               /* of the access token; NULL: a random one */
     const char *gty;                               /* "password", "refresh_token"; NULL: none */
     const char *refresh_token;                     /* goes into the answer; NULL: none. arena */
     const char *recovery_code;                     /* a new one, shown once; NULL: none */
@@ -166,6 +167,9 @@ struct ma_issue {
 /* READ step: signs access token and id_token of ((struct ma_oauth *)ctx->scratch)->issue and answers 200
  * (RFC 6749 §5.1, RFC 9068, OIDC Core §3.1.3.3). */
 int ma_issue_reply(struct ma_ctx *ctx);
+
+/* Whether an access token that verifies was revoked all the same; true when it cannot be told. */
+MA_MUST_USE int ma_access_revoked(struct ma_ctx *ctx, const struct ma_token *t, bool *ret);
 
 /* The claims about the user that these scopes open (OIDC Core §5.4). */
 void ma_put_user_claims(struct ma_jw *w, const struct ma_user *u, struct ma_span scope);

@@ -79,7 +79,7 @@ static int access_token(struct ma_ctx *ctx, const struct ma_issue *is, struct ma
     struct ma_buf b;
     struct ma_jw w;
     char jti[MA_TOKEN_LEN + 1];
-    int r = ma_id_token(ctx->app->rand, jti);
+    int r = is->jti ? MA_OK : ma_id_token(ctx->app->rand, jti);
     if (r < 0)
         return r;
     ma_buf_init_arena(&b, ctx->arena, 1024, CLAIMS_MAX);
@@ -93,7 +93,7 @@ static int access_token(struct ma_ctx *ctx, const struct ma_issue *is, struct ma
     ma_jw_kstr(&w, "client_id", is->client->client_id);
     ma_jw_kstr(&w, "azp", is->client->client_id);
     ma_jw_kstr(&w, "scope", is->granted.scope);
-    ma_jw_kcstr(&w, "jti", jti);
+    ma_jw_kcstr(&w, "jti", is->jti ? is->jti : jti);
     put_authn(&w, is);
     put_span(&w, "sid", is->session_id);
     put_span(&w, "org_id", is->org_id);
@@ -107,6 +107,11 @@ static int access_token(struct ma_ctx *ctx, const struct ma_issue *is, struct ma
     }
     ma_jw_obj_end(&w);
     return sign(ctx, ctx->state->api.signing_alg, "at+jwt", &b, &ret->access_token);
+}
+
+int ma_access_revoked(struct ma_ctx *ctx, const struct ma_token *t, bool *ret)
+{
+    return ma_revoked(ctx->db, t->sub, t->jti, t->sid, ctx->now_ms, ret);
 }
 
 void ma_put_user_claims(struct ma_jw *w, const struct ma_user *u, struct ma_span scope)

@@ -3,11 +3,47 @@
  */
 #include "int.h"
 
+/* An access token of the own issuer, for its API here or for userinfo; one that was revoked is none. */
+static int find_access(struct ma_ctx *ctx, const struct ma_oauth *o, struct ma_token *t, bool *ret_found)
+{
+    const char *why = NULL;
+    bool revoked = true;
+    const char *userinfo = ma_arena_printf(ctx->arena, "%s/userinfo", ma_ctx_origin(ctx));
+    if (!userinfo)
+        return MA_E_NOMEM;
+    *ret_found =
+        ma_token_verify(ctx->app->jose, ctx->arena, o->in.token, ctx->req.domain, ctx->now_ms, t, &why) == MA_TOK_OK ||
+        ma_token_verify_for(ctx->app->jose, ctx->arena, o->in.token, ctx->req.domain, userinfo, ctx->now_ms, t, &why) ==
+            MA_TOK_OK;
+    if (!*ret_found || t->issuer != MA_ISSUER_OWN)
+        return MA_OK;
+    int r = ma_access_revoked(ctx, t, &revoked);
+    *ret_found = !revoked;
+    return r;
+}
+
 /* --- revocation --- */
+
+static int revoke_access(struct ma_ctx *ctx, const struct ma_token *t)
+{
+    struct ma_user u;
+    int r = ma_user_get(ctx->db, ctx->arena, t->sub, &u);
+    if (r == MA_OK)
+        r = ma_revoke_token(ctx->db, t->sub, t->jti, ctx->now_ms);
+    if (r < 0 && r != MA_E_NOTFOUND) /* a user who is gone took every token along */
+        return r;
+    ctx->who.user_id = t->sub;
+    ctx->user_changed = true;
+    (void)ma_reply_empty(ctx, 200);
+    ma_oauth_headers(ctx);
+    return MA_OK;
+}
 
 static int revoke(struct ma_ctx *ctx)
 {
     const struct ma_oauth *o = ctx->scratch;
+    if (o->more)
+        return revoke_access(ctx, o->more);
     struct ma_family f;
     int64_t generation = 0;
     int r = ma_refresh_find(ctx, o->in.token, &f, &generation);
@@ -18,7 +54,7 @@ static int revoke(struct ma_ctx *ctx)
     }
     if (r < 0 && r != MA_E_AUTH && r != MA_E_CONFLICT)
         return r;
-    /* §2.2: a token that is not known is as good as revoked. Access tokens end by themselves. */
+    /* §2.2: a token that is not known is as good as revoked. */
     (void)ma_reply_empty(ctx, 200);
     ma_oauth_headers(ctx);
     return MA_OK;
@@ -30,7 +66,16 @@ int ma_op_revoke(struct ma_ctx *ctx)
     int r = ma_oauth_begin(ctx, &o);
     if (r != MA_OK)
         return r;
-    return o->in.token.p ? ma_next(ctx, MA_LANE_WRITE, revoke) : ma_oauth_missing(ctx, "token");
+    if (!o->in.token.p)
+        return ma_oauth_missing(ctx, "token");
+    struct ma_token *t = ma_arena_zalloc(ctx->arena, sizeof *t);
+    bool found = false;
+    r = t ? find_access(ctx, o, t, &found) : MA_E_NOMEM;
+    if (r < 0)
+        return r;
+    if (found && t->issuer == MA_ISSUER_OWN && t->jti.p && ma_span_eq(t->client_id, o->client->client_id))
+        o->more = t;
+    return ma_next(ctx, MA_LANE_WRITE, revoke);
 }
 
 /* --- introspection --- */
@@ -105,7 +150,7 @@ int ma_op_introspect(struct ma_ctx *ctx)
     struct ma_token t;
     struct ma_family f;
     int64_t generation = 0;
-    const char *why = NULL;
+    bool good = false;
     int r = ma_oauth_begin(ctx, &o);
     if (r != MA_OK)
         return r;
@@ -113,13 +158,9 @@ int ma_op_introspect(struct ma_ctx *ctx)
         return ma_oauth_fail_client(ctx, "Introspection is for clients that authenticate.");
     if (!o->in.token.p)
         return ma_oauth_missing(ctx, "token");
-    const char *userinfo = ma_arena_printf(ctx->arena, "%s/userinfo", ma_ctx_origin(ctx));
-    if (!userinfo)
-        return MA_E_NOMEM;
-    bool good =
-        ma_token_verify(ctx->app->jose, ctx->arena, o->in.token, ctx->req.domain, ctx->now_ms, &t, &why) == MA_TOK_OK ||
-        ma_token_verify_for(ctx->app->jose, ctx->arena, o->in.token, ctx->req.domain, userinfo, ctx->now_ms, &t,
-                            &why) == MA_TOK_OK;
+    r = find_access(ctx, o, &t, &good);
+    if (r < 0)
+        return r;
     if (good)
         return t.issuer == MA_ISSUER_OWN && user_lives(ctx, t.sub) ? about_access(ctx, &t) : inactive(ctx);
     r = ma_refresh_find(ctx, o->in.token, &f, &generation);

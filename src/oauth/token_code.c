@@ -17,14 +17,28 @@ static int refuse(struct ma_ctx *ctx, const struct ma_code *code, const char *wh
     return ma_oauth_fail(ctx, 403, "invalid_grant", why);
 }
 
+/* The jti of the access token that a code brings: known again when the code is. arena, NULL on failure. */
+static const char *jti_of(struct ma_ctx *ctx, const struct ma_code *code)
+{
+    uint8_t mac[32];
+    char *text = ma_arena_alloc(ctx->arena, MA_B64URL_LEN(sizeof mac) + 1);
+    if (!text || ma_vault_mac(ctx->app->vault, "code-jti", MA_LIT(""), code->code_mac, mac) < 0)
+        return NULL;
+    ma_b64url_encode(ma_span_of(mac, sizeof mac), text);
+    return text;
+}
+
 /* A code shown twice may have been stolen: what its first use brought dies (RFC 6749 §4.1.2). */
 static int refuse_used(struct ma_ctx *ctx, const struct ma_code *code)
 {
-    int r = MA_OK;
-    if (code->family_id.p)
+    const char *jti = jti_of(ctx, code);
+    int r = jti ? ma_revoke_token(ctx->db, code->user_id, ma_span_str(jti), ctx->now_ms) : MA_E_CRYPTO;
+    if (r == MA_OK && code->family_id.p)
         r = ma_family_revoke(ctx->db, code->user_id, code->family_id, ctx->now_ms);
     if (r < 0 && r != MA_E_CONFLICT)
         return r;
+    ctx->who.user_id = code->user_id;
+    ctx->user_changed = true;
     return refuse(ctx, code, "Invalid authorization code");
 }
 
@@ -66,9 +80,10 @@ static int fill(struct ma_ctx *ctx, struct ma_oauth *o, const struct ma_code *co
                             .authn = req->authn,
                             .org_id = req->org_id,
                             .nonce = req->nonce,
+                            .jti = jti_of(ctx, code),
                             .session_id = code->session_id,
                             .jkt = o->jkt};
-    int r = ma_user_get(ctx->db, ctx->arena, code->user_id, &is->user);
+    int r = is->jti ? ma_user_get(ctx->db, ctx->arena, code->user_id, &is->user) : MA_E_CRYPTO;
     if (r == MA_E_NOTFOUND || (r == MA_OK && is->user.blocked))
         return refuse(ctx, code, r == MA_OK ? "user is blocked" : "Invalid authorization code");
     if (r < 0)

@@ -142,6 +142,7 @@ static int from_access(struct ma_ctx *ctx, const struct ma_oauth *o, struct ma_s
 {
     struct ma_token t;
     const char *why = NULL;
+    bool revoked = true;
     struct ma_span api = o->client->resource_server_identifier;
     if (!api.p)
         return ma_oauth_fail(ctx, 403, "unauthorized_client",
@@ -150,6 +151,9 @@ static int from_access(struct ma_ctx *ctx, const struct ma_oauth *o, struct ma_s
                             ctx->now_ms, &t, &why) != MA_TOK_OK ||
         t.cnf_jkt.p)
         return refuse_subject(ctx);
+    int r = ma_access_revoked(ctx, &t, &revoked);
+    if (r < 0 || revoked)
+        return r < 0 ? r : refuse_subject(ctx);
     *ret = t.sub;
     return MA_OK;
 }

@@ -70,6 +70,11 @@ int ma_op_userinfo(struct ma_ctx *ctx)
     if (!ma_scope_has(t.scope, "openid"))
         return refuse(ctx, "Bearer", "invalid_token", "the token does not carry openid");
     int r = check_proof(ctx, &t, token, dpop.p != NULL);
+    bool revoked = true;
+    if (r == MA_OK)
+        r = ma_access_revoked(ctx, &t, &revoked);
+    if (r == MA_OK && revoked)
+        return refuse(ctx, dpop.p ? "DPoP" : "Bearer", "invalid_token", "the token was revoked");
     if (r == MA_OK)
         r = ma_user_get(ctx->db, ctx->arena, t.sub, &u);
     if (r == MA_E_NOTFOUND || (r == MA_OK && u.blocked))

@@ -130,6 +130,11 @@
     X(FAMILY_REVOKE_OTHERS)                                                                                            \
     X(CODE_DELETE_OTHERS)                                                                                              \
     X(FLOW_DELETE_USER)                                                                                                \
+    X(REVOCATION_PUT_JTI)                                                                                              \
+    X(REVOCATION_PUT_SESSIONS)                                                                                         \
+    X(REVOCATION_PUT_FAMILIES)                                                                                         \
+    X(REVOCATION_FIND)                                                                                                 \
+    X(REVOCATION_EXPIRE)                                                                                               \
     X(CONSENT_LIST)                                                                                                    \
     X(CONSENT_GET)                                                                                                     \
     X(CONSENT_FIND)                                                                                                    \

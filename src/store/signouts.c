@@ -33,7 +33,9 @@ int ma_signins_end(struct ma_db *db, struct ma_span user_id, struct ma_span keep
 {
     int64_t other = 0;
     *ret = (struct ma_signins_ended){0};
-    int r = end(db, &ma_q_SESSION_DELETE_OTHERS, user_id, keep_session, now, &ret->sessions);
+    int r = ma_revoke_sessions(db, user_id, keep_session, now);
+    if (r == MA_OK)
+        r = end(db, &ma_q_SESSION_DELETE_OTHERS, user_id, keep_session, now, &ret->sessions);
     if (r == MA_OK)
         r = end(db, &ma_q_FAMILY_REVOKE_OTHERS, user_id, keep_session, now, &ret->families);
     if (r == MA_OK)

@@ -2,7 +2,7 @@
  * What ends a sign-in: a password that changed, too many wrong codes; whom a browser is signed in as; and the keys that
  * sign tokens. */
 import crypto from 'node:crypto';
-import { assert, test, before, after, Daemon, FACTORS, METHODS, client, grant, user, wrongCode } from './lib/kit.mjs';
+import { assert, test, before, after, Daemon, FACTORS, client, grant, isProblem, user, wrongCode } from './lib/kit.mjs';
 import { Browser, CALLBACK, PASSWORD } from './lib/login.mjs';
 import { App, Prover, claims, header, isIssued, isRefused } from './lib/oauth.mjs';
 import { CA, CA_SCOPES, challenge, connection, random } from './lib/connect.mjs';
@@ -43,6 +43,8 @@ async function signIn(name, browser = new Browser(d)) {
 }
 const rows = (type, name) => d.audit(id(name)).map((l) => JSON.parse(l)).filter((r) => r.type === type);
 
+const isRevoked = (r) => isProblem(r, 401, 'A0E-401-0003', 'Invalid Token: the token was revoked');
+
 async function changePassword(s, password = NEW_PASSWORD) {
   const e = await s.enrol({ type: 'password' });
   return s.verify('password|new', { auth_session: e.auth_session, new_password: password });
@@ -67,12 +69,17 @@ test('a new password', async (t) => {
     assert.equal(await isSignedIn(other.browser), false);
     assert.equal(await isSignedIn(third), false);
   });
+  await t.test('and the access tokens of those browsers', async () => {
+    isRevoked(await other.s.get(FACTORS));
+    isRefused(await app.get('/userinfo', `Bearer ${other.access_token}`), 401, 'invalid_token');
+  });
   await t.test('and their refresh tokens, however they were got', async () => {
     for (const token of [other.refresh_token, embedded.refresh_token]) isRefused(await app.refresh(token), 403, 'invalid_grant');
   });
   await t.test('and codes that nobody used yet', async () => isRefused(await app.exchange(code), 403, 'invalid_grant'));
   await t.test('but not the sign-in that changed it', async () => {
     assert.equal(await isSignedIn(mine.browser), true);
+    assert.equal((await mine.s.get(FACTORS)).status, 200);
     isIssued(await app.refresh(mine.refresh_token));
   });
   await t.test('the old one signs nobody in', async () => isRefused(await app.password(mail(name), ask()), 403, 'invalid_grant'));
@@ -96,6 +103,42 @@ test('a new password by the operator', async (t) => {
   d.apply({ users: [user(id(name), { email: mail(name), password: NEW_PASSWORD })] });
   assert.equal(await isSignedIn(mine.browser), false);
   isRefused(await app.refresh(mine.refresh_token), 403, 'invalid_grant');
+});
+
+test('a code that is shown twice', async () => {
+  const name = someone();
+  const code = await app.code(mail(name), ask());
+  const got = isIssued(await app.exchange(code));
+  const later = isIssued(await app.refresh(got.refresh_token));
+  assert.equal((await d.bearer(got.access_token).get(FACTORS)).status, 200);
+  isRefused(await app.exchange(code), 403, 'invalid_grant');
+  isRevoked(await d.bearer(got.access_token).get(FACTORS));
+  isRefused(await app.refresh(later.refresh_token), 403, 'invalid_grant');
+});
+
+test('an access token that is revoked (RFC 7009)', async (t) => {
+  const name = someone();
+  const got = isIssued(await app.password(mail(name), ask()));
+  const kept = isIssued(await app.password(mail(name), ask()));
+  const s = d.bearer(got.access_token);
+  await t.test('by another client: nothing happens', async () => {
+    assert.equal((await new App(d, 'es').send('/oauth/revoke', { token: got.access_token })).status, 200);
+    assert.equal((await s.get(FACTORS)).status, 200);
+  });
+  assert.equal((await app.send('/oauth/revoke', { token: got.access_token, token_type_hint: 'access_token' })).status, 200);
+  isRevoked(await s.get(FACTORS));
+  isRefused(await app.get('/userinfo', `Bearer ${got.access_token}`), 401, 'invalid_token');
+  await t.test('the others live', async () => {
+    assert.equal((await d.bearer(kept.access_token).get(FACTORS)).status, 200);
+    isIssued(await app.refresh(got.refresh_token));
+  });
+  await t.test('again', async () => assert.equal((await app.send('/oauth/revoke', { token: got.access_token })).status, 200));
+  await t.test('it stays so over a restart', async () => {
+    await d.end();
+    await d.run();
+    isRevoked(await s.get(FACTORS));
+    assert.equal((await d.bearer(kept.access_token).get(FACTORS)).status, 200);
+  });
 });
 
 test('an mfa_token of the old password', async () => {
