@@ -39,12 +39,16 @@ struct ma_assurance_out {
  * shown in this session; without any factor one must be enrolled at login. A rule replaces both: SKIP asks for nothing,
  * REQUIRE for one of its factors within its age; who has none of them, but others, shows one of those within the window
  * before the required one is enrolled. A passkey that was the first factor is not offered as the second.
- * Which of several second factors was the last is not kept: any required one in amr and the last time decide.
+ * Of several second factors the last one alone stays in amr (ma_amr_first). A passkey that
+ * signed in is no second factor to itself: whoever has nothing else has none (6.2, row 2).
  * token_until_ms may be now, at the very end of a window: the issuer gives such a token a second. */
 struct ma_assurance_out ma_assurance_decide(const struct ma_assurance_in *in);
 
 /* When a second factor was shown last, a user-verified passkey counting where it may; 0: never. */
 int64_t ma_assurance_mfa_at(const struct ma_authn *a, bool passkey_satisfies);
+/* The amr bits of the first factor, which stay when another second factor is shown: a password, or the passkey that
+ * stood in its place. Beside a password a passkey is a second factor. */
+uint32_t ma_amr_first(uint32_t amr);
 /* The amr bits that show one of these factors. */
 uint32_t ma_amr_of_factors(uint32_t factors);
 /* Names for the amr claim (RFC 8176, and "phr", "mfa"); NULL-terminated, static storage in ret. */

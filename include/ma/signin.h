@@ -38,18 +38,20 @@ struct ma_signin {
     struct ma_user user;                   /* OK and BLOCKED; for _done otherwise, and nobody else's to know */
     char rehash_from[256], rehash_to[256]; /* an imported hash that is to give way; or empty */
     struct ma_span identifier;             /* what was typed, for counters and the audit trail */
+    int64_t set_at;                        /* when the password that was compared was set */
 };
 /* CPU lane. identifier: e-mail, phone number (E.164 after normalising) or user id; connection empty: any database
- * connection; several users that fit are as good as none. An unknown user costs the same hash as a known one (the
- * hash of nobody's password is made once per process). Checks the failure buckets of (identifier, address) and of the
- * address first, and takes from both for a wrong guess. */
+ * connection; of several users that fit the one with the verified address, else nobody. An unknown user costs the same
+ * hash as a known one (the hash of nobody's password is made once per process). Checks the failure buckets of
+ * (identifier, address) and of the address first, and takes from both for a wrong guess. */
 MA_MUST_USE int ma_signin_password(struct ma_ctx *ctx, struct ma_span identifier, struct ma_span connection,
                                    struct ma_span password, struct ma_signin *ret);
-/* WRITE lane, after the above, whatever its verdict: replaces an imported hash, leaves the audit row ("s", "fp", "fu";
- * "limit_wc" when too many, once a minute and address). Wrong passwords of one user, from whatever addresses, are
- * counted too; past MA_LOGIN_FAILURES_PER_HOUR another "limit_wc" says so, and nobody is locked out by it. */
+/* WRITE lane, after the above, whatever its verdict: OK becomes WRONG or BLOCKED when the password was changed or the
+ * user blocked meanwhile; replaces an imported hash, leaves the audit row ("s", "fp", "fu"; "limit_wc" when too many,
+ * once a minute and address). Wrong passwords of one user, from whatever addresses, are counted too; past
+ * MA_LOGIN_FAILURES_PER_HOUR another "limit_wc" says so, and nobody is locked out by it. */
 #define MA_LOGIN_FAILURES_PER_HOUR 100
-MA_MUST_USE int ma_signin_password_done(struct ma_ctx *ctx, const struct ma_signin *s);
+MA_MUST_USE int ma_signin_password_done(struct ma_ctx *ctx, struct ma_signin *s);
 
 /* The permissions of a user, of this API's scopes: roles and direct ones. */
 ma_scopes ma_rbac_of(struct ma_ctx *ctx, const struct ma_user *u);

@@ -257,7 +257,9 @@ static int method_reset_fn(struct ma_db *db, void *arg)
     if (c->args->n_positional == 2)
         return reset_one(job, db, c->args->positional[1]);
     rc = reset_all(job, db);
-    return rc == MA_E_NOTFOUND ? MA_OK : rc;
+    /* Sessions and refresh tokens remember second factors that are gone. */
+    struct ma_signins_ended ended;
+    return rc == MA_OK || rc == MA_E_NOTFOUND ? ma_signins_end(db, u.user_id, MA_SPAN_NULL, ma_cmd_now(c), &ended) : rc;
 }
 
 int ma_cmd_method_reset(struct ma_cmd *c)

@@ -107,6 +107,8 @@ static int load_facts(struct ma_ctx *ctx, struct ma_auth_memo *memo)
     if (ctx->state->api.enforce_rbac)
         who->rbac = ma_rbac_of(ctx, &u);
     r = ma_revoked(ctx->db, who->user_id, who->jti, who->sid, ctx->now_ms, &who->revoked);
+    /* A token of a user who was deleted is not one of the next user with that name. */
+    who->revoked |= who->jti.p && memo->iat_s + MA_CLOCK_LEEWAY_S < u.created_at / 1000;
     return r == MA_OK && ctx->state->api.require_2fa ? has_factor(ctx, &u, &who->has_factor) : r;
 }
 

@@ -14,35 +14,46 @@ enum { IDENTIFIER_MAX = 255, MINUTE_MS = 60000, HOUR_MS = 3600000, DETAIL_MAX = 
 
 /* --- whom it means --- */
 
-/* The only user found; several are nobody. */
-static int only(const struct ma_user v[2], size_t n, struct ma_user *ret)
+enum { SAME_MAX = 8 };
+
+/* The only user found. Of several by e-mail the only one who has shown the address to be theirs: whoever signs up with
+ * somebody else's keeps nobody out. Others are nobody. */
+static int only(const struct ma_user v[SAME_MAX], size_t n, bool email, struct ma_user *ret)
 {
-    if (n != 1)
+    const struct ma_user *verified = NULL;
+    size_t n_verified = 0;
+    for (size_t i = 0; email && i < n; i++) {
+        if (v[i].email_verified) {
+            verified = &v[i];
+            n_verified++;
+        }
+    }
+    if (n != 1 && n_verified != 1)
         return MA_E_NOTFOUND;
-    *ret = v[0];
+    *ret = n == 1 ? v[0] : *verified;
     return MA_OK;
 }
 
 static int by_email(struct ma_ctx *ctx, struct ma_span text, struct ma_span connection, struct ma_user *ret)
 {
-    struct ma_user v[2];
+    struct ma_user v[SAME_MAX];
     struct ma_span address;
     size_t n = 0;
     int r = ma_email_normalise(ctx->arena, text, &address);
     if (r == MA_OK)
         r = ma_user_by_email(ctx->db, ctx->arena, address, connection, v, MA_COUNT(v), &n);
-    return r == MA_OK ? only(v, n, ret) : r == MA_E_PARSE ? MA_E_NOTFOUND : r;
+    return r == MA_OK ? only(v, n, true, ret) : r == MA_E_PARSE ? MA_E_NOTFOUND : r;
 }
 
 static int by_phone(struct ma_ctx *ctx, struct ma_span text, struct ma_span connection, struct ma_user *ret)
 {
-    struct ma_user v[2];
+    struct ma_user v[SAME_MAX];
     struct ma_span number;
     size_t n = 0;
     int r = ma_phone_normalise(ctx->arena, text, &number);
     if (r == MA_OK)
         r = ma_user_by_phone(ctx->db, ctx->arena, number, connection, v, MA_COUNT(v), &n);
-    return r == MA_OK ? only(v, n, ret) : r == MA_E_PARSE ? MA_E_NOTFOUND : r;
+    return r == MA_OK ? only(v, n, false, ret) : r == MA_E_PARSE ? MA_E_NOTFOUND : r;
 }
 
 static int by_id(struct ma_ctx *ctx, struct ma_span text, struct ma_span connection, struct ma_user *ret)
@@ -144,6 +155,11 @@ static struct ma_span effective_of(const struct ma_ctx *ctx, const struct ma_use
     return c ? ma_password_effective(&c->password_policy, password) : password;
 }
 
+static int64_t set_at(const struct ma_password_row *row)
+{
+    return row->changed_at ? row->changed_at : row->created_at;
+}
+
 /* A string that an import brought gives way to one of ours. */
 static int upgrade(struct ma_ctx *ctx, struct ma_span stored, struct ma_span effective, struct ma_signin *ret)
 {
@@ -154,6 +170,20 @@ static int upgrade(struct ma_ctx *ctx, struct ma_span stored, struct ma_span eff
     return ma_password_hash(ctx->app->rand, MA_ARGON2_DEFAULT, effective, ret->rehash_to);
 }
 
+/* Costs what a password of ours costs. */
+static int compare_nobody(struct ma_span effective, struct ma_span password)
+{
+    (void)pthread_once(&dummy_once, make_dummy);
+    int r = compare(dummy, effective, password);
+    return r == MA_OK || r == MA_E_AUTH ? MA_OK : r == MA_E_UNSUPPORTED ? MA_E_CRYPTO : r;
+}
+
+/* A wrong guess at a password whose imported hash is cheap, or unusable, takes no less time than any other. */
+static int pay_the_rest(const char *stored, struct ma_span effective, struct ma_span password)
+{
+    return ma_password_needs_rehash(stored, MA_ARGON2_DEFAULT) ? compare_nobody(effective, password) : MA_OK;
+}
+
 static int check(struct ma_ctx *ctx, struct ma_span password, struct ma_signin *ret)
 {
     struct ma_password_row row = {.hash = MA_SPAN_NULL};
@@ -161,20 +191,17 @@ static int check(struct ma_ctx *ctx, struct ma_span password, struct ma_signin *
     int r = ret->user.user_id.p ? ma_password_get(ctx->db, ctx->arena, ret->user.user_id, &row) : MA_E_NOTFOUND;
     if (r < 0 && r != MA_E_NOTFOUND)
         return r;
-    (void)pthread_once(&dummy_once, make_dummy);
-    if (r == MA_E_NOTFOUND) {
-        r = compare(dummy, effective, password);
-        return r == MA_OK || r == MA_E_AUTH ? MA_OK : r == MA_E_UNSUPPORTED ? MA_E_CRYPTO : r;
-    }
-    r = compare((const char *)row.hash.p, effective, password);
-    if (r == MA_E_UNSUPPORTED) {
+    if (r == MA_E_NOTFOUND)
+        return compare_nobody(effective, password);
+    const char *stored = (const char *)row.hash.p;
+    r = compare(stored, effective, password);
+    if (r == MA_E_UNSUPPORTED)
         ma_log(ctx->log, MA_LOG_ERROR, "password.unusable", MA_KV_SPAN("user_id", ret->user.user_id));
-        return MA_OK;
-    }
     if (r < 0)
-        return r == MA_E_AUTH ? MA_OK : r;
+        return r == MA_E_AUTH || r == MA_E_UNSUPPORTED ? pay_the_rest(stored, effective, password) : r;
     ret->verdict = ret->user.blocked ? MA_SIGNIN_BLOCKED : MA_SIGNIN_OK;
-    return ret->user.blocked ? MA_OK : upgrade(ctx, row.hash, effective, ret);
+    ret->set_at = set_at(&row);
+    return ret->user.blocked ? pay_the_rest(stored, effective, password) : upgrade(ctx, row.hash, effective, ret);
 }
 
 int ma_signin_password(struct ma_ctx *ctx, struct ma_span identifier, struct ma_span connection,
@@ -262,9 +289,26 @@ static int rehash(struct ma_ctx *ctx, const struct ma_signin *s)
     return r == MA_E_CONFLICT || r == MA_E_NOTFOUND ? MA_OK : r; /* it was changed meanwhile */
 }
 
-int ma_signin_password_done(struct ma_ctx *ctx, const struct ma_signin *s)
+/* The writer's view: whoever knew the old password, or was blocked, while it was being compared is out. */
+static int look_again(struct ma_ctx *ctx, struct ma_signin *s)
 {
-    int r = MA_OK;
+    struct ma_password_row row;
+    struct ma_span user_id = s->user.user_id;
+    int r = ma_password_get(ctx->db, ctx->arena, user_id, &row);
+    if (r == MA_OK)
+        r = ma_user_get(ctx->db, ctx->arena, user_id, &s->user);
+    if (r == MA_E_NOTFOUND || (r == MA_OK && set_at(&row) != s->set_at))
+        s->verdict = MA_SIGNIN_WRONG;
+    else if (r == MA_OK && s->user.blocked)
+        s->verdict = MA_SIGNIN_BLOCKED;
+    return r == MA_E_NOTFOUND ? MA_OK : r;
+}
+
+int ma_signin_password_done(struct ma_ctx *ctx, struct ma_signin *s)
+{
+    int r = s->verdict == MA_SIGNIN_OK ? look_again(ctx, s) : MA_OK;
+    if (r < 0)
+        return r;
     switch (s->verdict) {
     case MA_SIGNIN_OK:
         r = rehash(ctx, s);

@@ -8,7 +8,7 @@
 
 static bool session_serves(struct ma_ctx *ctx, const struct ma_authorize_request *q, const struct ma_session *s)
 {
-    if (q->prompt_login || q->prompt_select)
+    if (q->prompt_login || q->prompt_select || (q->hint_sub.p && !ma_span_eq(q->hint_sub, s->user_id)))
         return false;
     if (q->max_age_s >= 0 && ctx->now_ms - s->authn.auth_at > q->max_age_s * 1000)
         return false;

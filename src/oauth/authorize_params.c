@@ -25,7 +25,8 @@ enum { TOTAL_MAX = 6144, CHALLENGE_LEN = 43, MAX_AGE_DIGITS = 9, RESPONSE_MODES 
     X(max_age)                                                                                                         \
     X(login_hint)                                                                                                      \
     X(connection)                                                                                                      \
-    X(organization) X(acr_values) X(dpop_jkt) X(screen_hint) X(ui_locales) X(request) X(request_uri)
+    X(organization)                                                                                                    \
+    X(acr_values) X(dpop_jkt) X(screen_hint) X(ui_locales) X(id_token_hint) X(request) X(request_uri)
 
 struct params {
 #define MEMBER(name) struct ma_span name;
@@ -130,7 +131,8 @@ static struct ma_authorize_fault check_client(struct ma_ctx *ctx, const struct p
     q->client_id = (*client)->client_id;
     q->redirect_uri = p->redirect_uri;
     const struct ma_span_list *callbacks = &(*client)->callbacks;
-    if (!p->redirect_uri.p && callbacks->n == 1)
+    q->redirect_implied = !p->redirect_uri.p;
+    if (q->redirect_implied && callbacks->n == 1)
         q->redirect_uri = callbacks->v[0]; /* RFC 6749 §3.1.2.3 */
     if (!q->redirect_uri.p)
         return on_page("The parameter redirect_uri is missing.");
@@ -244,6 +246,25 @@ static struct ma_authorize_fault check_user(struct ma_ctx *ctx, const struct par
     return fine;
 }
 
+/* OIDC Core §3.1.2.2: the answer may be about this user only. */
+static struct ma_authorize_fault check_hint(struct ma_ctx *ctx, const struct params *p, struct ma_authorize_request *q)
+{
+    struct ma_id_hint h;
+    if (!p->id_token_hint.p)
+        return fine;
+    if (ma_id_token_hint(ctx, p->id_token_hint, q->client_id, &h) < 0 || !h.sub.p || h.other_client)
+        return at_client("invalid_request", "id_token_hint is not an id_token of this issuer for this client");
+    q->hint_sub = h.sub;
+    return fine;
+}
+
+static struct ma_authorize_fault check_scope(const struct params *p)
+{
+    if (ma_scope_has(p->scope, "online_access") && ma_scope_has(p->scope, "offline_access"))
+        return at_client("invalid_request", "Cannot request both online_access and offline_access scopes");
+    return fine;
+}
+
 static void copy_rest(const struct params *p, struct ma_authorize_request *q)
 {
     q->nonce = p->nonce;
@@ -272,6 +293,10 @@ static struct ma_authorize_fault check(struct ma_ctx *ctx, const struct params *
         f = check_proofs(p, *client, q);
     if (!f.error)
         f = check_user(ctx, p, q);
+    if (!f.error)
+        f = check_hint(ctx, p, q);
+    if (!f.error)
+        f = check_scope(p);
     if (!f.error)
         copy_rest(p, q);
     return f;

@@ -240,7 +240,9 @@ enum ma_response_mode { MA_MODE_QUERY, MA_MODE_FRAGMENT, MA_MODE_FORM_POST, MA_M
 struct ma_authorize_request {
     struct ma_span client_id, redirect_uri, state, nonce, scope, audience, organization, connection, login_hint;
     struct ma_span acr_values, code_challenge, dpop_jkt, screen_hint, ui_locales;
-    int mode; /* enum ma_response_mode */
+    struct ma_span hint_sub; /* of the id_token_hint: nobody else's sign-in is an answer */
+    bool redirect_implied;   /* redirect_uri was left out: the client has just one */
+    int mode;                /* enum ma_response_mode */
     bool prompt_none, prompt_login, prompt_consent, prompt_select;
     int64_t max_age_s; /* -1: not given */
     /* once the user is known (codes.data; hosted logins) */

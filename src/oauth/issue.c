@@ -128,6 +128,15 @@ void ma_put_user_claims(struct ma_jw *w, const struct ma_user *u, struct ma_span
         put_span(w, "phone_number", u->phone_number);
 }
 
+static struct ma_span small_letters(struct ma_ctx *ctx, struct ma_span text)
+{
+    char *out = ma_arena_strdup(ctx->arena, text);
+    for (size_t i = 0; out && i < text.n; i++)
+        if (out[i] >= 'A' && out[i] <= 'Z')
+            out[i] = (char)(out[i] + ('a' - 'A'));
+    return out ? ma_span_of(out, text.n) : MA_SPAN_NULL;
+}
+
 static int id_token(struct ma_ctx *ctx, const struct ma_issue *is, struct made *ret)
 {
     struct ma_buf b;
@@ -148,8 +157,8 @@ static int id_token(struct ma_ctx *ctx, const struct ma_issue *is, struct made *
     if (is->org_id.p) {
         const struct ma_state_organization *o = ma_state_organization(ctx->state, is->org_id);
         ma_jw_kstr(&w, "org_id", is->org_id);
-        if (o)
-            put_span(&w, "org_name", o->name);
+        if (o) /* in small letters: SDKs compare it so (wire contract 7.10) */
+            put_span(&w, "org_name", small_letters(ctx, o->name));
     }
     ma_put_user_claims(&w, &is->user, is->granted.scope);
     ma_jw_obj_end(&w);

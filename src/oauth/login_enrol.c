@@ -73,7 +73,7 @@ int ma_login_confirm(struct ma_ctx *ctx, struct ma_login *l)
         return noted(ctx, l, r);
     forget(&l->st);
     /* Who confirms a factor has shown it. */
-    l->st.authn.amr |= ma_amr_of_factors(bit) | MA_AMR_MFA;
+    l->st.authn.amr = ma_amr_first(l->st.authn.amr) | ma_amr_of_factors(bit) | MA_AMR_MFA;
     l->st.authn.mfa_at = ctx->now_ms;
     return ma_audit_signin(ctx, "gd_enrollment_complete", l->user.user_id, l->client->client_id, MA_LIT(""));
 }

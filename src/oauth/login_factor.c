@@ -120,7 +120,7 @@ static void take_proof(struct ma_ctx *ctx, struct ma_login *l, const struct ma_f
     if (p->verdict != MA_SIGNIN_OK)
         return;
     /* Bits of an earlier second factor must not go on under the new time (a rule may ask for one of them). */
-    l->st.authn.amr = (l->st.authn.amr & (MA_AMR_PWD | MA_AMR_PASSKEY | MA_AMR_UV)) | p->amr;
+    l->st.authn.amr = ma_amr_first(l->st.authn.amr) | p->amr;
     l->st.authn.mfa_at = ctx->now_ms;
     l->st.recovery = ma_span_str(p->new_recovery_code);
     l->st.method = l->st.oob = l->st.key = MA_SPAN_NULL;

@@ -31,6 +31,16 @@ MA_MUST_USE int ma_authorize_parse(struct ma_ctx *ctx, struct ma_authorize_reque
 /* Whether acr_values ask for a second factor. */
 bool ma_authorize_wants_mfa(const struct ma_authorize_request *req);
 
+/* --- whom an id_token_hint is about (hint.c) --- */
+
+struct ma_id_hint {
+    struct ma_span sub, client_id; /* p == NULL: it is no id_token of this issuer. arena */
+    bool other_client;             /* client_id is not in its audience */
+};
+/* client_id.p NULL: any. Any lane. */
+MA_MUST_USE int ma_id_token_hint(struct ma_ctx *ctx, struct ma_span token, struct ma_span client_id,
+                                 struct ma_id_hint *ret);
+
 /* --- answers to the client (respond.c) --- */
 
 /* To redirect_uri in the request's response mode, with state and iss (RFC 9207). code, or error and description. */

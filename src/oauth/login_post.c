@@ -134,7 +134,7 @@ static void signed_in(struct ma_ctx *ctx, struct ma_login *l, struct ma_span use
 static int password_done(struct ma_ctx *ctx)
 {
     struct ma_login *l = ctx->scratch;
-    const struct ma_signin *s = l->proof;
+    struct ma_signin *s = l->proof;
     enum ma_login_step step = MA_STEP_IDENTIFY;
     int r = reload(ctx, l, &step);
     if (r == MA_OK)

@@ -52,6 +52,8 @@ static int may_have(struct ma_ctx *ctx, struct ma_login *l, enum ma_login_step *
     *ret = MA_STEP_DONE;
     if (l->user.blocked)
         return refused(l, "access_denied", "user is blocked", ret);
+    if (l->req.hint_sub.p && !ma_span_eq(l->req.hint_sub, l->user.user_id))
+        return refused(l, "login_required", "Another user signed in than the one of the id_token_hint", ret);
     if (l->req.organization.p && !(o && ma_state_is_member(o, l->user.user_id)))
         return refused(l, "access_denied", "user is not part of the organization", ret);
     if (!ma_scope_grant(ctx, l->client, &l->user, l->req.audience, l->req.scope, &l->granted, &why))

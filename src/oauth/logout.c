@@ -24,11 +24,19 @@ static struct ma_span without_query(struct ma_span url)
     return ma_span_of(url.p, n);
 }
 
-/* As the hosted vendor does: query and fragment are the application's own. */
-static bool allowed(const struct ma_span_list *list, struct ma_span url)
+static bool is_listed(const struct ma_span_list *list, struct ma_span url)
 {
     for (size_t i = 0; i < list->n; i++)
-        if (ma_span_eq(list->v[i], url) || ma_span_eq(without_query(list->v[i]), without_query(url)))
+        if (ma_span_eq(list->v[i], url))
+            return true;
+    return false;
+}
+
+/* As the hosted vendor does for returnTo: query and fragment are the application's own. */
+static bool is_listed_loosely(const struct ma_span_list *list, struct ma_span url)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (ma_span_eq(without_query(list->v[i]), without_query(url)))
             return true;
     return false;
 }
@@ -109,7 +117,7 @@ int ma_op_logout(struct ma_ctx *ctx)
         return r;
     const struct ma_span_list *list = allow_list(ctx, o);
     struct ma_span to = o->return_to.n > 0 ? o->return_to : list->n > 0 ? list->v[0] : MA_SPAN_NULL;
-    if (to.n > 0 && (has_control(to) || !allowed(list, to)))
+    if (to.n > 0 && (has_control(to) || !is_listed_loosely(list, to)))
         return refuse_url(ctx, "returnTo");
     o->url = to.n > 0 ? ma_arena_strdup(ctx->arena, to) : NULL;
     return ma_next(ctx, MA_LANE_WRITE, end);
@@ -159,58 +167,20 @@ static int read_params(struct ma_ctx *ctx, struct logout *o)
     }
 }
 
-struct hint {
-    struct ma_span iss, sub;
-    struct ma_span_list aud;
-};
-
-static int read_hint(struct ma_ctx *ctx, struct ma_span payload, struct hint *h)
-{
-    enum { AUD_MAX = 8 };
-    static const struct ma_jfield fields[] = {
-        {.name = "iss", .type = MA_F_STR, .flags = MA_REQ, .off = offsetof(struct hint, iss)},
-        {.name = "sub", .type = MA_F_STR, .flags = MA_REQ, .off = offsetof(struct hint, sub), .min = 1},
-        {.name = "aud",
-         .type = MA_F_STR_OR_LIST,
-         .flags = MA_REQ,
-         .off = offsetof(struct hint, aud),
-         .max_items = AUD_MAX},
-    };
-    static const struct ma_shape shape = MA_SHAPE_OPEN(struct hint, fields);
-    MA_CLEANUP(ma_json_free_p) struct ma_json *j = NULL;
-    struct ma_verrs errs = {.arena = ctx->arena};
-    int r = ma_json_parse(payload, &j);
-    return r == MA_OK ? ma_json_decode(j, ctx->arena, &shape, h, &errs) : r;
-}
-
-static bool is_for(const struct hint *h, struct ma_span client_id)
-{
-    for (size_t i = 0; i < h->aud.n; i++)
-        if (ma_span_eq(h->aud.v[i], client_id))
-            return true;
-    return false;
-}
-
-/* §2: a token of ours, however old; client_id must be its audience when both are there. */
+/* client_id must be its audience when both are there. */
 static int use_hint(struct ma_ctx *ctx, struct logout *o)
 {
-    struct ma_span payload;
-    struct hint h = {.iss = MA_SPAN_NULL};
-    const char *iss = ma_arena_printf(ctx->arena, "%s/", ma_ctx_origin(ctx));
+    struct ma_id_hint h;
     if (!o->id_token_hint.p)
         return MA_OK;
-    int r = ma_jose_own_claims(ctx->app->jose, ctx->arena, o->id_token_hint, ctx->now_ms, &payload);
-    if (r == MA_OK)
-        r = read_hint(ctx, payload, &h);
-    if (r < 0)
-        return r == MA_E_NOMEM ? r : MA_OK;
-    if (!iss || !ma_span_eq_str(h.iss, iss) || h.aud.n == 0)
-        return MA_OK;
-    if (o->client_id.p && !is_for(&h, o->client_id))
+    int r = ma_id_token_hint(ctx, o->id_token_hint, o->client_id, &h);
+    if (r < 0 || !h.sub.p)
+        return r;
+    if (h.other_client)
         return ma_page(ctx, 400, "This sign-out request is not valid", "client_id is not that of the id_token_hint.");
     o->hint_sub = h.sub;
     if (!o->client_id.p)
-        o->client_id = h.aud.v[0];
+        o->client_id = h.client_id;
     return MA_OK;
 }
 
@@ -220,7 +190,7 @@ static int use_redirect(struct ma_ctx *ctx, struct logout *o)
     struct ma_span to = o->post_logout_redirect_uri;
     if (!to.p)
         return MA_OK;
-    if (has_control(to) || !allowed(allow_list(ctx, o), to))
+    if (has_control(to) || !is_listed(allow_list(ctx, o), to)) /* RP-Initiated Logout §3.1: exactly */
         return refuse_url(ctx, "post_logout_redirect_uri");
     ma_buf_init_arena(&url, ctx->arena, 256, MA_LOGIN_URL_MAX);
     ma_buf_span(&url, to);

@@ -46,6 +46,14 @@ static void put_type(struct ma_jw *w, enum ma_factor f)
     ma_jw_obj_end(w);
 }
 
+/* What an application may enrol at /mfa/associate; where that is nothing, what the hosted page can. */
+static uint32_t enrollable(const struct ma_ctx *ctx, uint32_t wanted)
+{
+    const uint32_t here = 1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_PHONE | 1u << MA_FACTOR_EMAIL;
+    uint32_t on = wanted & ma_factors_enabled(ctx);
+    return on & here ? on & here : on & MA_FACTORS_WEBAUTHN;
+}
+
 /* Each type once; a recovery code stands in for any factor. */
 static void put_requirements(struct ma_jw *w, const struct ma_assurance_out *need, const struct ma_factor_choice *v,
                              size_t n)
@@ -75,7 +83,12 @@ int ma_mfa_required(struct ma_ctx *ctx, const struct ma_issue *is, const struct 
 {
     char token[MA_TOKEN_LEN + 1];
     struct ma_jw w;
-    int r = open_flow(ctx, is, f, generation, need->factors, token);
+    struct ma_assurance_out asked = *need;
+    if (need->verdict == MA_ASSURE_ENROLL)
+        asked.factors = enrollable(ctx, need->factors);
+    if (asked.factors == 0)
+        return ma_oauth_unmet(ctx);
+    int r = open_flow(ctx, is, f, generation, asked.factors, token);
     if (r == MA_OK)
         r = ma_audit_signin(ctx, "mfar", is->user.user_id, is->client->client_id, MA_SPAN_NULL);
     if (r < 0)
@@ -86,7 +99,7 @@ int ma_mfa_required(struct ma_ctx *ctx, const struct ma_issue *is, const struct 
     ma_jw_kcstr(&w, "error", "mfa_required");
     ma_jw_kcstr(&w, "error_description", "Multifactor authentication required");
     ma_jw_kcstr(&w, "mfa_token", token);
-    put_requirements(&w, need, choices, n);
+    put_requirements(&w, &asked, choices, n);
     ma_jw_obj_end(&w);
     ma_oauth_headers(ctx);
     return ma_buf_err(&ctx->resp.body) < 0 ? ma_buf_err(&ctx->resp.body) : MA_E_PROBLEM;
@@ -115,8 +128,7 @@ static int grant_again(struct ma_ctx *ctx, struct ma_oauth *o, const struct ma_p
  * new time: a rule may ask for one of them. */
 static struct ma_authn stepped_up(const struct ma_ctx *ctx, const struct ma_authn *before, uint32_t amr)
 {
-    const uint32_t first = MA_AMR_PWD | MA_AMR_PASSKEY | MA_AMR_UV;
-    return (struct ma_authn){before->auth_at, ctx->now_ms, (before->amr & first) | amr | MA_AMR_MFA};
+    return (struct ma_authn){before->auth_at, ctx->now_ms, ma_amr_first(before->amr) | amr | MA_AMR_MFA};
 }
 
 /* The factor that was shown may not be the one that a rule asks for: then the next one is due. */
@@ -146,9 +158,10 @@ static int continue_family(struct ma_ctx *ctx, struct ma_issue *is, const struct
 {
     struct ma_family f;
     int r = ma_family_get(ctx->db, ctx->arena, p->family_id, &f);
-    bool over = r == MA_E_NOTFOUND || (r == MA_OK && (f.revoked_at || (f.expires_at && f.expires_at <= ctx->now_ms) ||
-                                                      !ma_span_eq(f.user_id, is->user.user_id) ||
-                                                      !ma_span_eq(f.client_id, is->client->client_id)));
+    bool over = r == MA_E_NOTFOUND ||
+                (r == MA_OK && (f.revoked_at || (f.expires_at && f.expires_at <= ctx->now_ms) ||
+                                (f.idle_at && f.idle_at <= ctx->now_ms) || !ma_span_eq(f.user_id, is->user.user_id) ||
+                                !ma_span_eq(f.client_id, is->client->client_id)));
     if (over)
         return ma_oauth_fail(ctx, 403, "invalid_grant", "Unknown or invalid refresh token.");
     if (r == MA_OK)

@@ -38,6 +38,17 @@ static struct ma_span unquote(struct ma_ctx *ctx, struct ma_span raw)
     return out.v;
 }
 
+/* Objects and arrays; everything else is text. */
+static bool is_structured(size_t i)
+{
+    static const char *const names[] = {"authn_response", "user_profile", "user_metadata", "authenticator_types",
+                                        "oob_channels"};
+    for (size_t k = 0; k < MA_COUNT(names); k++)
+        if (strcmp(fields[i].name, names[k]) == 0)
+            return true;
+    return false;
+}
+
 static int from_json(struct ma_ctx *ctx, struct ma_oauth_params *ret)
 {
     MA_CLEANUP(ma_json_free_p) struct ma_json *j = NULL;
@@ -49,11 +60,14 @@ static int from_json(struct ma_ctx *ctx, struct ma_oauth_params *ret)
         return ma_oauth_fail(ctx, 400, "invalid_request", "The body must be a JSON object without repeated members.");
     for (size_t i = 0; r == MA_OK && i < MA_COUNT(fields); i++) {
         struct ma_span *s = slot(ret, i);
-        if (s->n > 0 && s->p[0] == '"') {
+        if (s->n > 0 && s->p[0] == '"')
             *s = unquote(ctx, *s);
-            if (!s->p)
-                return ma_oauth_fail(ctx, 400, "invalid_request", "A parameter is not usable text.");
-        }
+        else if (s->n > 0 && !is_structured(i))
+            *s = MA_SPAN_NULL;
+        else
+            continue;
+        if (!s->p)
+            return ma_oauth_fail(ctx, 400, "invalid_request", "A parameter is not usable text.");
     }
     return r;
 }

@@ -66,6 +66,8 @@ static const struct ma_jfield request_fields[] = {
     Q(dpop_jkt),
     Q(screen_hint),
     Q(ui_locales),
+    Q(hint_sub),
+    {.name = "redirect_implied", .type = MA_F_BOOL, .off = offsetof(struct request_text, q.redirect_implied)},
     Q(granted_scope),
     Q(granted_audience),
     Q(org_id),
@@ -105,11 +107,13 @@ int ma_request_write(struct ma_ctx *ctx, const struct ma_authorize_request *in, 
                  {"dpop_jkt", in->dpop_jkt},
                  {"screen_hint", in->screen_hint},
                  {"ui_locales", in->ui_locales},
+                 {"hint_sub", in->hint_sub},
                  {"granted_scope", in->granted_scope},
                  {"granted_audience", in->granted_audience},
                  {"org_id", in->org_id}};
     for (size_t i = 0; i < MA_COUNT(texts); i++)
         put(&w, texts[i].key, texts[i].v);
+    ma_jw_kbool(&w, "redirect_implied", in->redirect_implied);
     ma_jw_kbool(&w, "prompt_none", in->prompt_none);
     ma_jw_kbool(&w, "prompt_login", in->prompt_login);
     ma_jw_kbool(&w, "prompt_consent", in->prompt_consent);

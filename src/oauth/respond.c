@@ -61,8 +61,8 @@ static int by_url(struct ma_ctx *ctx, const struct response *r, bool fragment)
     if (err < 0)
         return err;
     /* The browser came here by a form, unless this is /authorize itself. */
-    return ctx->route->fn == ma_op_login_page ? ma_onward(ctx, "Signing you in", (const char *)url.p)
-                                              : ma_redirect(ctx, (const char *)url.p);
+    return ctx->route && ctx->route->fn == ma_op_login_page ? ma_onward(ctx, "Signing you in", (const char *)url.p)
+                                                            : ma_redirect(ctx, (const char *)url.p);
 }
 
 /* --- pages --- */

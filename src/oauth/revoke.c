@@ -138,6 +138,12 @@ static int about_refresh(struct ma_ctx *ctx, const struct ma_family *f)
     return end(ctx, &w);
 }
 
+/* §4: others learn nothing of a client's tokens, but for the servers that are called with them. */
+static bool may_look(const struct ma_oauth *o, const struct ma_token *t)
+{
+    return o->client->resource_server_identifier.n > 0 || ma_span_eq(t->client_id, o->client->client_id);
+}
+
 static bool user_lives(struct ma_ctx *ctx, struct ma_span user_id)
 {
     struct ma_user u;
@@ -162,7 +168,8 @@ int ma_op_introspect(struct ma_ctx *ctx)
     if (r < 0)
         return r;
     if (good)
-        return t.issuer == MA_ISSUER_OWN && user_lives(ctx, t.sub) ? about_access(ctx, &t) : inactive(ctx);
+        return t.issuer == MA_ISSUER_OWN && may_look(o, &t) && user_lives(ctx, t.sub) ? about_access(ctx, &t)
+                                                                                      : inactive(ctx);
     r = ma_refresh_find(ctx, o->in.token, &f, &generation);
     if (r < 0)
         return r == MA_E_AUTH ? inactive(ctx) : r;

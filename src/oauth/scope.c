@@ -158,11 +158,22 @@ static bool finish(struct ma_ctx *ctx, const struct limits *l, struct ma_span au
     return ma_buf_err(&b) == MA_OK;
 }
 
+/* The users of a connection are there for the clients it is enabled for, however they signed in. */
+static const char *connection_problem(const struct ma_ctx *ctx, const struct ma_state_client *client,
+                                      const struct ma_user *user)
+{
+    const struct ma_state_connection *c = user->connection.p ? ma_state_connection(ctx->state, user->connection) : NULL;
+    return c && !ma_state_enabled_for(c, client->client_id) ? "The user's connection is not enabled for this client."
+                                                            : NULL;
+}
+
 bool ma_scope_grant(struct ma_ctx *ctx, const struct ma_state_client *client, const struct ma_user *user,
                     struct ma_span audience, struct ma_span scope, struct ma_granted *ret, const char **ret_why)
 {
     struct limits l = {.client = client};
-    *ret_why = find_limits(ctx, user, audience, &l);
+    *ret_why = connection_problem(ctx, client, user);
+    if (!*ret_why)
+        *ret_why = find_limits(ctx, user, audience, &l);
     if (*ret_why)
         return false;
     *ret_why = "The requested scope is too long.";
@@ -203,7 +214,9 @@ bool ma_scope_refresh(struct ma_ctx *ctx, const struct ma_state_client *client, 
     struct ma_span target = audience.p ? audience : f->audience;
     bool original = ma_span_eq(target, f->audience);
     struct limits l = {.client = client, .refresh = true, .family = f->scope, .policy = policy_for(client, target)};
-    *ret_why = find_limits(ctx, user, target, &l);
+    *ret_why = connection_problem(ctx, client, user);
+    if (!*ret_why)
+        *ret_why = find_limits(ctx, user, target, &l);
     if (*ret_why)
         return false;
     if (!original && client->refresh.has_policies && !l.policy) {

@@ -61,7 +61,8 @@ static const char *problem_of(const struct ma_oauth *o, const struct ma_code *co
 {
     if (!ma_span_eq(code->client_id, o->client->client_id))
         return "Invalid authorization code";
-    if (o->in.redirect_uri.p ? !ma_span_eq(o->in.redirect_uri, code->redirect_uri) : o->client->callbacks.n != 1)
+    /* RFC 6749 §4.1.3: required where it was in the authorization request. */
+    if (o->in.redirect_uri.p ? !ma_span_eq(o->in.redirect_uri, code->redirect_uri) : !req->redirect_implied)
         return "redirect_uri differs from the one of the authorization request.";
     if (!verifier_fits(req->code_challenge, o->in.code_verifier))
         return "Failed to verify code verifier";

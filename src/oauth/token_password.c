@@ -8,7 +8,7 @@ enum { PASSWORD_MAX = 1024, IDENTIFIER_MAX = 320 };
 static int finish(struct ma_ctx *ctx)
 {
     struct ma_oauth *o = ctx->scratch;
-    const struct ma_signin *s = o->more;
+    struct ma_signin *s = o->more;
     int r = ma_signin_password_done(ctx, s);
     if (r < 0)
         return r;

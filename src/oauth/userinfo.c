@@ -133,6 +133,8 @@ int ma_op_discovery(struct ma_ctx *ctx)
                                          "http://auth0.com/oauth/grant-type/mfa-otp",
                                          "http://auth0.com/oauth/grant-type/mfa-oob",
                                          "http://auth0.com/oauth/grant-type/mfa-recovery-code",
+                                         "urn:auth0:params:oauth:grant-type:token-exchange:federated-connection-access-"
+                                         "token",
                                          NULL};
     struct ma_jw w;
     ma_reply_json(ctx, 200, &w);

@@ -32,6 +32,11 @@ uint32_t ma_amr_of_factors(uint32_t factors)
     return amr;
 }
 
+uint32_t ma_amr_first(uint32_t amr)
+{
+    return amr & MA_AMR_PWD ? amr & MA_AMR_PWD : amr & (MA_AMR_PASSKEY | MA_AMR_UV);
+}
+
 static int64_t later(int64_t a, int64_t b)
 {
     return a > b ? a : b;
@@ -79,11 +84,15 @@ static bool within(const struct ma_assurance_in *in, int64_t at_ms, int64_t wind
     return at_ms > 0 && at_ms <= in->now_ms + CLOCK_SLACK_MS && in->now_ms - at_ms <= window_ms;
 }
 
+static bool passkey_first(const struct ma_authn *a)
+{
+    return (ma_amr_first(a->amr) & MA_AMR_PASSKEY) != 0;
+}
+
 /* A passkey that was the first factor is not the second one as well. */
 static uint32_t showable(const struct ma_assurance_in *in)
 {
-    bool passkey_first = (in->authn.amr & MA_AMR_PASSKEY) && !(in->authn.amr & MA_AMR_PWD);
-    return passkey_first ? in->factors & ~(1u << MA_FACTOR_PASSKEY) : in->factors;
+    return passkey_first(&in->authn) ? in->factors & ~(1u << MA_FACTOR_PASSKEY) : in->factors;
 }
 
 static struct ma_assurance_out ask(const struct ma_assurance_in *in, uint32_t factors, uint32_t enrollable)
@@ -95,15 +104,20 @@ static struct ma_assurance_out ask(const struct ma_assurance_in *in, uint32_t fa
     return (struct ma_assurance_out){.verdict = MA_ASSURE_UNMET};
 }
 
-/* Which of several second factors was the last one is not kept: any of the required ones and the time of the last
- * one decide. A passkey that a rule names is shown by signing in with it. */
+/* When one of these factors was shown; 0: it was not. A passkey that signed in was shown then, not when some second
+ * factor was. */
+static int64_t shown_at(const struct ma_authn *a, uint32_t factors)
+{
+    uint32_t second = a->amr & MA_AMR_MFA ? a->amr & ~ma_amr_first(a->amr) : 0;
+    int64_t at = second & ma_amr_of_factors(factors) ? a->mfa_at : 0;
+    return passkey_first(a) && factors & 1u << MA_FACTOR_PASSKEY ? later(at, a->auth_at) : at;
+}
+
 static struct ma_assurance_out by_rule(const struct ma_assurance_in *in)
 {
     const int64_t mfa_at = ma_assurance_mfa_at(&in->authn, in->passkey_satisfies);
     const uint32_t factors = showable(in), wanted = factors & in->rule_require;
-    int64_t at = in->authn.amr & ma_amr_of_factors(in->rule_require) ? mfa_at : 0;
-    if (in->authn.amr & MA_AMR_PASSKEY && in->rule_require & 1u << MA_FACTOR_PASSKEY)
-        at = later(at, in->authn.auth_at);
+    const int64_t at = shown_at(&in->authn, in->rule_require);
     if (in->rule_max_age_ms < 0 ? at > 0 : within(in, at, in->rule_max_age_ms))
         return (struct ma_assurance_out){.token_until_ms = in->rule_max_age_ms < 0 ? 0 : at + in->rule_max_age_ms};
     /* Nobody adds the required factor with a password alone who has another one to show. */

@@ -241,11 +241,11 @@ static int write_one(struct ma_apply *ap, struct user_step *s)
     if (ap->env->dry_run)
         return MA_OK;
     rc = row ? ma_user_put(ap->env->db, &s->now) : MA_OK;
-    if (rc != MA_OK || known)
-        return rc;
-    rc = password_write(ap, s);
-    return rc == MA_OK && s->exists ? ma_signins_end(ap->env->db, s->doc.user_id, MA_SPAN_NULL, ap->env->now_ms, &ended)
-                                    : rc;
+    if (rc == MA_OK && !known)
+        rc = password_write(ap, s);
+    return rc == MA_OK && s->exists && !known
+               ? ma_signins_end(ap->env->db, s->doc.user_id, MA_SPAN_NULL, ap->env->now_ms, &ended)
+               : rc;
 }
 
 int ma_apply_users_write(struct ma_apply *ap)

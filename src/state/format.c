@@ -105,6 +105,42 @@ bool ma_fmt_member_path(struct ma_span s)
     return named || s.n == 0;
 }
 
+static bool is_one_of(struct ma_span s, const char *const *names)
+{
+    for (; *names; names++)
+        if (s.n == strlen(*names) && strncasecmp((const char *)s.p, *names, s.n) == 0)
+            return true;
+    return false;
+}
+
+/* Schemes whose URLs a browser would run or show itself instead of going anywhere. */
+static bool runs_in_browser(struct ma_span scheme)
+{
+    static const char *const names[] = {"javascript", "data",        "vbscript", "about", "blob",
+                                        "filesystem", "view-source", "file",     NULL};
+    return is_one_of(scheme, names);
+}
+
+static bool is_web(struct ma_span scheme)
+{
+    static const char *const names[] = {"http", "https", NULL};
+    return is_one_of(scheme, names);
+}
+
+/* "//", then a host (with a port, or a v6 address) of plain characters up to the path: no user name before it, and
+ * nothing that would end the item in a header. */
+static bool has_plain_host(struct ma_span url)
+{
+    const uint8_t *p = memchr(url.p, ':', url.n), *end = url.p + url.n;
+    if (!p || end - p < 4 || p[1] != '/' || p[2] != '/')
+        return false;
+    const uint8_t *host = p + 3;
+    for (p = host; p < end && *p != '/' && *p != '?'; p++)
+        if (!is_alnum(*p) && !strchr(".-:[]*_", *p))
+            return false;
+    return p > host;
+}
+
 bool ma_fmt_uri(struct ma_span s)
 {
     size_t i = 0;
@@ -112,6 +148,8 @@ bool ma_fmt_uri(struct ma_span s)
         i++;
     if (i == 0 || i + 1 >= s.n || s.p[i] != ':' || (s.p[0] >= '0' && s.p[0] <= '9'))
         return false; /* RFC 3986 §3.1 */
+    if (runs_in_browser(ma_span_of(s.p, i)) || (is_web(ma_span_of(s.p, i)) && !has_plain_host(s)))
+        return false;
     for (size_t k = i; k < s.n; k++) {
         if (s.p[k] <= ' ' || s.p[k] == 0x7f || s.p[k] == '#' || s.p[k] == '"' || s.p[k] == '<' || s.p[k] == '>' ||
             s.p[k] == '\\')

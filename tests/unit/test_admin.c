@@ -87,7 +87,7 @@ static const char *const usage_rows[] = {
     "token --user u --client c --scope s --ttl 99999999999999999999",
     "token --user u --client c --scope s --auth-time x",
     "keys",
-    "keys rotate now",
+    "keys rotate RS256 ES256",
     "export --dry-run",
     "backup",
     "health x",
@@ -301,14 +301,16 @@ START_TEST(key_rotation)
     ck_assert_int_eq(run("token --user auth0|alice --client spa --scope a"), MA_EXIT_OK);
     (void)snprintf(token, sizeof token, "%s", text(&out));
     ck_assert_int_eq(run("keys rotate"), MA_EXIT_OK);
-    (void)snprintf(kid, sizeof kid, "\"%.*s\"", (int)strcspn(text(&out), "\n"), text(&out));
+    ck_assert_int_eq(strncmp(text(&out), "RS256 ", 6), 0);
+    (void)snprintf(kid, sizeof kid, "\"%.*s\"", (int)strcspn(text(&out) + 6, "\n"), text(&out) + 6);
     ck_assert_int_eq(run("keys list"), MA_EXIT_OK);
     ck_assert(says(&out, kid) && says(&out, "\"signing\"") && says(&out, "\"verifying\""));
     ma_buf_clear(&out);
     ma_buf_str(&out, token);
     ma_buf_byte(&out, 0);
     (void)token_of(0);
-    ck_assert_int_eq(world.changed, 2);
+    ck_assert_int_eq(world.changed, 3); /* the people, and a key of each algorithm */
+    ck_assert_int_eq(run("keys rotate now"), MA_EXIT_USAGE);
 }
 END_TEST
 
