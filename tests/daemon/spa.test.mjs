@@ -43,9 +43,9 @@ before(async () => {
   acme = await Upstream.start();
   d = await connectDaemon({ upstreams: [acme], connections: [connection('acme', acme.options('basic'))],
     state: { factors: { passkey: true },
-      clients: [client('spa', { callbacks: [app.origin, `${app.origin}/cb`], allowed_origins: [app.origin], web_origins: [app.origin] }), client('native')] } });
+      clients: [client('spa', { callbacks: [app.origin, `${app.origin}/cb`], allowed_origins: [app.origin], web_origins: [app.origin], allowed_logout_urls: [app.origin] }), client('native')] } });
   d.apply({ client_grants: [grant(d.base, 'spa', SCOPE)],
-    users: ['bearer', 'dpop'].map((n) => user(`auth0|${n}`, { email: `${n}@example.com`, password: PASSWORD })) });
+    users: ['bearer', 'dpop', 'popup'].map((n) => user(`auth0|${n}`, { email: `${n}@example.com`, password: PASSWORD })) });
   d.secrets.add('password', PASSWORD);
   browser = await chromium.launch({ executablePath: PROGRAM, headless: true, chromiumSandbox: false, args: ARGS, timeout: 60000 });
 });
@@ -100,6 +100,36 @@ async function enrol(page, body, proof) {
   return { begun, done };
 }
 const lastCode = async (channel) => (await d.spool.take({ channel })).code;
+
+/* The other way to use it: nothing is kept but the browser's session here. */
+test('the SDK without refresh tokens', { skip }, async (t) => {
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const page = await context.newPage();
+  page.setDefaultTimeout(30000);
+  const begin = () => page.evaluate((o) => window.start(o), { domain: d.base, clientId: 'spa', useFormData: false, authorizationParams: { redirect_uri: app.origin } });
+  await page.goto(`${app.origin}/`);
+  await begin();
+  await t.test('signs in in a popup', async () => {
+    const [popup] = await Promise.all([context.waitForEvent('page'), page.evaluate(() => { window.done = window.sdk.loginWithPopup(); })]);
+    await popup.getByLabel('Email address').fill('popup@example.com');
+    await popup.getByLabel('Password').fill(PASSWORD);
+    await press(popup, 'Continue');
+    await page.evaluate(() => window.done);
+    assert.equal((await good(page, 'getUser')).sub, 'auth0|popup');
+  });
+  await t.test('gets further tokens in a hidden frame', async () => {
+    const token = await good(page, 'getTokenSilently', ask({ cacheMode: 'off' }));
+    assert.ok([JSON.parse(Buffer.from(token.split('.')[1], 'base64url')).aud].flat().includes(`${d.base}/me/`));
+  });
+  await t.test('signs out', async () => {
+    await Promise.all([page.waitForURL((u) => u.origin === app.origin && u.pathname === '/'),
+      page.evaluate((u) => window.sdk.logout({ logoutParams: { returnTo: u } }), app.origin)]);
+    await page.waitForFunction(() => window.start);
+    await begin();
+    assert.equal((await call(page, 'getTokenSilently', ask({ cacheMode: 'off' }))).error?.error, 'login_required');
+  });
+});
 
 for (const useDpop of [false, true]) {
   const name = useDpop ? 'dpop' : 'bearer';
