@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 # Debian packages: to build and run, to test, to fuzz, to measure. nodejs and npm join TEST_PKGS only
 # where no node and npm command exists.
-RUN_PKGS := gcc libc6-dev pkg-config libmicrohttpd-dev libjansson-dev libjwt-dev libssl-dev libsqlite3-dev \
+RUN_PKGS := gcc libc6-dev pkg-config libmicrohttpd-dev libgnutls28-dev libjansson-dev libjwt-dev libssl-dev libsqlite3-dev \
             libcurl4-openssl-dev libconfuse-dev libargon2-dev libcrypt-dev liboath-dev ca-certificates curl jq oathtool
 TEST_PKGS := $(RUN_PKGS) check libsubunit-dev libfido2-dev clang-format universal-ctags shellcheck openssl \
              sqlite3 util-linux
@@ -33,7 +33,7 @@ MANDIR ?= $(DATADIR)/man
 SYSTEMDUNITDIR ?= $(PREFIX)/lib/systemd/system
 SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
-PKGS := libmicrohttpd jansson libjwt openssl sqlite3 libcurl libconfuse libargon2 libcrypt liboath
+PKGS := libmicrohttpd gnutls jansson libjwt openssl sqlite3 libcurl libconfuse libargon2 libcrypt liboath
 # Seen at parse time: `make run` and `make test` install packages first and then call make again.
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)

@@ -168,6 +168,19 @@ static int run(const struct options *o, struct ma_conf *conf)
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+static int check(struct ma_conf *conf)
+{
+    char why[512] = "";
+    int r = ma_crypto_init();
+    if (r == MA_OK)
+        r = ma_app_check(conf, why);
+    if (r < 0)
+        (void)fprintf(stderr, "%s: %s\n", conf->path, why[0] ? why : ma_err_text(r));
+    ma_conf_free(conf);
+    ma_crypto_cleanup();
+    return r < 0 ? EXIT_BAD_CONFIG : EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
     struct options o = {NULL, NULL, false, false};
@@ -181,10 +194,8 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "%s\n", why);
         return EXIT_BAD_CONFIG;
     }
-    if (o.check) {
-        ma_conf_free(conf);
-        return EXIT_SUCCESS;
-    }
+    if (o.check)
+        return check(conf);
     if (geteuid() == 0 && !o.allow_root) {
         (void)fputs("myaccountd: refusing to run as root; use a user of its own, or --allow-root\n", stderr);
         ma_conf_free(conf);

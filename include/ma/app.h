@@ -18,6 +18,7 @@ struct ma_list_cache;
 struct ma_providers;
 struct ma_refreshes;
 struct ma_http_server;
+struct ma_tls;
 struct ma_app_shared;
 struct ma_route;
 struct ma_admin;
@@ -46,6 +47,7 @@ struct ma_app {
     struct ma_lanes *lanes;
     struct ma_admin *admin;
     struct ma_http_server *http, *health;
+    struct ma_tls *tls;            /* of the API listener; NULL: plain */
     const struct ma_route *routes; /* of the API listener; owned */
     struct ma_db *writer;          /* the WRITE lane's */
     struct ma_app_shared *shared;  /* snapshots under a lock */
@@ -55,6 +57,8 @@ struct ma_app {
  * the database or the admin socket. Owned (ma_app_stop). */
 MA_MUST_USE int ma_app_start(struct ma_conf *conf, const struct ma_clock *clock, struct ma_log *log,
                              struct ma_app **ret, char why[512]);
+/* What --check looks at beyond the configuration file: the files it names. Warnings go to stderr. */
+MA_MUST_USE int ma_app_check(const struct ma_conf *conf, char why[512]);
 /* Drains, stops and frees everything. */
 void ma_app_stop(struct ma_app *app);
 /* SIGHUP: reads the configuration and key files again. Keeps the old ones when the new are wrong. */

@@ -72,6 +72,13 @@ struct ma_conf {
     } enrollment;
 
     struct {
+        const char *certificate; /* where the chain is: "/path", "file:/path", "cred:name"; "": plain HTTP */
+        const char *key;         /* secret reference */
+        const char *min_version; /* "1.2", "1.3" */
+        int64_t hsts_max_age;    /* seconds; 0: no Strict-Transport-Security */
+    } tls;
+
+    struct {
         bool require_uv;
         struct ma_conf_strlist origins;
         bool attestation_verified; /* attestation = "verified" */

@@ -7,9 +7,11 @@
 #include "ma/ctx.h"
 
 struct ma_http_server;
+struct ma_tls;
 struct ma_http_env {
     const struct ma_app *app;
     const char *listen; /* host:port, [v6]:port, unix:/path */
+    struct ma_tls *tls; /* borrowed; NULL: plain HTTP */
     int threads;        /* 0: online CPUs */
     const struct ma_route *routes;
     size_t n_routes;

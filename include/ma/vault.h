@@ -46,4 +46,8 @@ MA_MUST_USE int ma_vault_mac(struct ma_vault *v, const char *purpose, struct ma_
  * MA_E_INVAL for other forms. */
 MA_MUST_USE int ma_secret_load(struct ma_arena *a, const char *ref, struct ma_span *ret, char why[256]);
 
+/* The same for what is public, like a certificate: also "/path", whoever owns it, through symbolic links, ≤ max bytes,
+ * as it stands. */
+MA_MUST_USE int ma_public_load(struct ma_arena *a, const char *ref, size_t max, struct ma_span *ret, char why[256]);
+
 #endif

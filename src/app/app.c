@@ -15,6 +15,7 @@
 #include "ma/lanes.h"
 #include "ma/methods.h"
 #include "ma/oauth.h"
+#include "ma/tls.h"
 
 enum { EXPIRE_BATCH = 500, EXPIRE_GRACE_MS = 3600000 };
 
@@ -220,7 +221,7 @@ static int join_routes(struct ma_app *app, const struct ma_conf *conf, struct ma
 
 static int start_listeners(struct ma_app *app, const struct ma_conf *conf, char why[256])
 {
-    struct ma_http_env env = {.app = app, .listen = conf->listen, .threads = conf->http_threads};
+    struct ma_http_env env = {.app = app, .listen = conf->listen, .threads = conf->http_threads, .tls = app->tls};
     if (join_routes(app, conf, &env) < 0)
         return MA_E_NOMEM;
     int r = ma_http_start(&env, &app->http, why);
@@ -243,6 +244,8 @@ static int start_parts(struct ma_app *app, const struct ma_conf *conf, char why[
         r = ma_jose_start(app->jose);
     if (r == MA_OK)
         r = ma_app_start_admin(app, why);
+    if (r == MA_OK)
+        r = ma_app_tls_open(conf, app->log, &app->tls, why);
     if (r == MA_OK)
         r = start_listeners(app, conf, why);
     return r;
@@ -305,6 +308,7 @@ void ma_app_stop(struct ma_app *app)
     ma_lanes_stop(app->lanes);
     ma_http_stop(app->http);
     ma_http_stop(app->health);
+    ma_tls_free(app->tls);
     ma_lanes_free(app->lanes); /* a late request may still have asked for a place */
     ma_courier_free(app->courier);
     ma_auth_cache_free(app->auth_cache);

@@ -18,6 +18,11 @@ void ma_shared_set_stopping(struct ma_app_shared *s);
 
 /* Administration callbacks (src/app/admin_env.c). */
 MA_MUST_USE int ma_app_start_admin(struct ma_app *app, char why[256]);
+/* TLS (src/app/tls.c). Reads what conf names into *ret, NULL where TLS is off, and logs what an operator should know of
+ * the certificate. log may be NULL. */
+MA_MUST_USE int ma_app_tls_open(const struct ma_conf *conf, struct ma_log *log, struct ma_tls **ret, char why[256]);
+/* New connections get what conf names; a fault is logged and leaves the old in place. */
+void ma_app_tls_reload(struct ma_app *app, const struct ma_conf *conf);
 /* Reload (src/app/reload.c). */
 void ma_app_audiences(const struct ma_conf *conf, struct ma_arena *a, struct ma_span **ret, size_t *ret_n);
 

@@ -78,6 +78,7 @@ void ma_app_reload(struct ma_app *app)
     ma_courier_reload(app->courier, conf);
     ma_admin_reload(app->admin, conf);
     ma_http_reload(app->http, conf);
+    ma_app_tls_reload(app, conf);
     char database[4096];
     size_t n = strlen(conf->database);
     bool fits = n < sizeof database;

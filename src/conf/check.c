@@ -143,12 +143,34 @@ static int check_sockets(const struct ctx *x)
     return MA_OK;
 }
 
+static bool is_https(const char *origin)
+{
+    return strncmp(origin, "https://", 8) == 0;
+}
+
+/* Who speaks TLS to everybody is known by https origins only. */
+static int check_tls(const struct ctx *x)
+{
+    const struct ma_conf *c = x->c;
+    bool on = *c->tls.certificate;
+    if (on && !*c->tls.key)
+        return fault_at(x, "tls", "certificate", "needs tls.key");
+    if (!on && *c->tls.key)
+        return fault_at(x, "tls", "key", "needs tls.certificate");
+    if (on && !is_https(c->base_url))
+        return fault_at(x, "", "base_url", "must be https:// where tls.certificate is set");
+    for (size_t i = 0; on && i < c->custom_domains.n; i++)
+        if (!is_https(c->custom_domains.v[i]))
+            return fault_at(x, "", "custom_domains", "must be https:// where tls.certificate is set");
+    return MA_OK;
+}
+
 int ma_conf_check(const struct ma_conf *c, const struct conf_places *p, const struct conf_issuer_lines *issuers,
                   struct conf_fault *f)
 {
     const struct ctx x = {c, p, f};
     if (check_domains(&x) != MA_OK || check_issuers(&x, issuers) != MA_OK || check_delivery(&x) != MA_OK ||
-        check_sockets(&x) != MA_OK)
+        check_sockets(&x) != MA_OK || check_tls(&x) != MA_OK)
         return MA_E_INVAL;
     return MA_OK;
 }

@@ -265,6 +265,16 @@ static const char *form_secret(char *value)
     return "must be a secret reference: file:/path or cred:name";
 }
 
+static const char *form_certificate(char *value)
+{
+    return value[0] == '/' || !form_secret(value) ? NULL : "must be /path, file:/path or cred:name";
+}
+
+static const char *form_tls_version(char *value)
+{
+    return strcmp(value, "1.2") == 0 || strcmp(value, "1.3") == 0 ? NULL : "must be 1.2 or 1.3";
+}
+
 static const char *form_address(char *value)
 {
     const char *sign = strchr(value, '@');
@@ -300,6 +310,8 @@ const char *ma_conf_form(enum conf_form form, char *value)
         [FORM_SECRET] = form_secret,
         [FORM_ADDRESS] = form_address,
         [FORM_HEADER] = form_header,
+        [FORM_CERTIFICATE] = form_certificate,
+        [FORM_TLS_VERSION] = form_tls_version,
     };
     return forms[form](value);
 }

@@ -41,6 +41,8 @@ enum conf_form {
     FORM_SECRET,
     FORM_ADDRESS,
     FORM_HEADER,
+    FORM_CERTIFICATE,
+    FORM_TLS_VERSION,
     FORM__COUNT
 };
 

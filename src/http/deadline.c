@@ -19,6 +19,7 @@ struct ma_conn {
     struct ma_conn *prev, *next;
     int fd;
     bool local; /* a UNIX socket */
+    struct ma_tls_identity *identity;
     _Atomic int state;
     _Atomic uint32_t requests; /* completed ones: tells the timer that its notes are stale */
     _Atomic int64_t since_ms;  /* when the state's deadline began to run */
@@ -192,6 +193,11 @@ void ma_conn_close(struct ma_deadlines *d, struct ma_conn *c)
     c->next->prev = c->prev;
     (void)pthread_mutex_unlock(&d->lock);
     free(c);
+}
+
+struct ma_tls_identity **ma_conn_identity(struct ma_conn *c)
+{
+    return &c->identity;
 }
 
 void ma_conn_header_done(struct ma_deadlines *d, struct ma_conn *c, bool has_body)

@@ -27,6 +27,7 @@ enum ma_verb ma_verb_parse(const char *method);
 /* --- deadline.c: connections that do not produce a request in time are cut --- */
 
 struct ma_deadlines;
+struct ma_tls_identity;
 struct ma_conn;
 struct ma_deadline_limits {
     int64_t header_ms, body_ms, keep_alive_ms;
@@ -40,6 +41,8 @@ void ma_deadlines_free(struct ma_deadlines *d);
 /* A connection was accepted; the descriptor is borrowed until ma_conn_close. NULL when out of memory. */
 struct ma_conn *ma_conn_open(struct ma_deadlines *d, int fd);
 void ma_conn_close(struct ma_deadlines *d, struct ma_conn *c);
+/* Where the connection's TLS identity is kept; its reference is the caller's to drop. */
+struct ma_tls_identity **ma_conn_identity(struct ma_conn *c);
 /* Its request header is complete; has_body starts the body's deadline. Lock-free. */
 void ma_conn_header_done(struct ma_deadlines *d, struct ma_conn *c, bool has_body);
 void ma_conn_body_done(struct ma_conn *c);

@@ -16,6 +16,7 @@
 #include "ma/app.h"
 #include "ma/codec.h"
 #include "ma/lanes.h"
+#include "ma/tls.h"
 
 /* A request line and a token of 8 KiB each, and 16 KiB for the rest, or for the longest Location of an answer (a
  * client's state on its way back) beside an ordinary request: the library wipes all of it for every request. */
@@ -115,6 +116,7 @@ static void on_tick(void *arg)
 {
     struct ma_http_server *s = arg;
     ma_log_flush(s->env.app->log);
+    ma_tls_remind(s->env.tls, s->env.app->clock->wall_ms(s->env.app->clock), s->env.app->log);
     (void)pthread_mutex_lock(&s->lock);
     for (struct ma_worker *w = s->workers; w; w = w->next) {
         if (pthread_mutex_trylock(&w->lock) != 0)
@@ -236,6 +238,9 @@ static void common_headers(struct ma_ctx *ctx)
     if (api && !has_header(ctx, "Cache-Control"))
         ma_header(ctx, "Cache-Control", "no-store");
     ma_cors_finish(ctx);
+    if (this_worker->server->env.tls && ctx->conf->tls.hsts_max_age > 0) /* RFC 6797 section 7.1 */
+        ma_header(ctx, "Strict-Transport-Security",
+                  ma_arena_printf(ctx->arena, "max-age=%lld", (long long)ctx->conf->tls.hsts_max_age));
     if (ctx->resp.close)
         ma_header(ctx, "Connection", "close");
 }
@@ -485,11 +490,22 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
     struct ma_http_server *s = cls;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        *socket_context = info ? ma_conn_open(s->deadlines, info->connect_fd) : NULL;
+        struct ma_conn *c = info ? ma_conn_open(s->deadlines, info->connect_fd) : NULL;
+        *socket_context = c;
+        if (c)
+            *ma_conn_identity(c) = ma_tls_identity_get(s->env.tls);
     } else {
+        if (*socket_context)
+            ma_tls_identity_unref(*ma_conn_identity(*socket_context));
         ma_conn_close(s->deadlines, *socket_context);
         *socket_context = NULL;
     }
+}
+
+struct ma_tls_identity *ma_tls_identity_of(void *connection)
+{
+    struct ma_conn *c = connection ? conn_of(connection) : NULL;
+    return c ? *ma_conn_identity(c) : NULL;
 }
 
 static size_t keep_raw(void *cls, struct MHD_Connection *connection, char *s)
@@ -538,15 +554,22 @@ static struct MHD_Daemon *start_daemon(struct ma_http_server *s, const struct ma
         {threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, (intptr_t)threads, NULL},
         {MHD_OPTION_END, 0, NULL},
     };
-    return MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-                            on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, s, MHD_OPTION_LISTEN_SOCKET,
-                            s->listen_fd, MHD_OPTION_UNESCAPE_CALLBACK, keep_raw, NULL, MHD_OPTION_URI_LOG_CALLBACK,
-                            on_target, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
-                            on_connection, s, MHD_OPTION_CONNECTION_LIMIT, connection_limit(s, conf),
-                            MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)conf->limits.connections_per_address,
-                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)conf->limits.keep_alive,
-                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT,
-                            1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
+    struct ma_tls *t = s->env.tls;
+    struct MHD_OptionItem tls[] = {
+        {t ? MHD_OPTION_HTTPS_CERT_CALLBACK2 : MHD_OPTION_END, 0, (void *)(uintptr_t)ma_tls_retrieve()},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, t ? (void *)(uintptr_t)ma_tls_priority(t) : NULL},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    return MHD_start_daemon(
+        flags | (t ? MHD_USE_TLS : 0u), 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, s,
+        MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_UNESCAPE_CALLBACK, keep_raw, NULL,
+        MHD_OPTION_URI_LOG_CALLBACK, on_target, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_CONNECTION_LIMIT, connection_limit(s, conf),
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)conf->limits.connections_per_address,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)conf->limits.keep_alive, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+        MHD_OPTION_ARRAY, pool, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
 }
 
 void ma_http_reload(struct ma_http_server *s, const struct ma_conf *conf)

@@ -207,3 +207,24 @@ int ma_secret_load(struct ma_arena *a, const char *ref, struct ma_span *ret, cha
     *ret = ma_arena_dup(a, ma_span_of(buf.p, n));
     return ret->p ? MA_OK : MA_E_NOMEM;
 }
+
+int ma_public_load(struct ma_arena *a, const char *ref, size_t max, struct ma_span *ret, char why[256])
+{
+    const char *path = ref;
+    size_t n = 0;
+
+    *ret = MA_SPAN_NULL;
+    why[0] = '\0';
+    int rc = *ref == '/' ? MA_OK : ref_path(a, ref, &path, why);
+    if (rc != MA_OK)
+        return rc;
+    uint8_t *p = ma_arena_alloc(a, max);
+    if (!p)
+        return MA_E_NOMEM;
+    MA_CLEANUP(ma_fd_close_p) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0)
+        return ma_why_errno(why, open_errno(errno), path, errno);
+    rc = read_all(fd, path, p, max, &n, why);
+    *ret = ma_span_of(p, n);
+    return rc;
+}

@@ -381,7 +381,7 @@ test('listening on a UNIX socket', async () => {
   const u = await Daemon.start({ start: false });
   u.configure({ listen: `unix:${u.dir}/api.sock` });
   await u.run();
-  const r = await request({ socketPath: `${u.dir}/api.sock`, host: u.host, path: FACTORS, headers: { authorization: `Bearer ${u.idp.token('auth0|bob')}` } });
+  const r = await request({ ca: u.cert?.ca, socketPath: `${u.dir}/api.sock`, host: u.host, path: FACTORS, headers: { authorization: `Bearer ${u.idp.token('auth0|bob')}` } });
   assert.equal(r.status, 200, r.text);
   await u.stop();
 });

@@ -4,10 +4,12 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { request, freePort } from './http.mjs';
+import { certificate } from './certs.mjs';
+import { request, freePort, SECURE } from './http.mjs';
 import { Issuer } from './tokens.mjs';
 import { Spool } from './otp.mjs';
 import { Session } from './session.mjs';
@@ -68,7 +70,7 @@ process.on('exit', () => { for (const p of alive) p.kill('SIGKILL'); });
 
 export class Daemon {
   /* opts: config (overrides of confText's object), state (overrides of the default document, or null for none),
-   * args, uid (run as that user), start: false to prepare only. */
+   * args, uid (run as that user), tls (true, or what certificate() takes), start: false to prepare only. */
   static async start(opts = {}) {
     const d = new Daemon();
     await d.prepare(opts);
@@ -81,7 +83,8 @@ export class Daemon {
     this.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'ma-'));
     if (opts.uid) fs.chownSync(this.dir, opts.uid, opts.uid);
     this.port = await freePort();
-    this.base = opts.config?.base_url ?? `http://localhost:${this.port}`;
+    const tls = opts.tls ?? (SECURE && !opts.config?.base_url);
+    this.base = opts.config?.base_url ?? `http${tls ? 's' : ''}://localhost:${this.port}`;
     this.host = new URL(this.base).host;
     this.idp = new Issuer(IDP, `${this.base}/me/`);
     this.files = { conf: 'myaccountd.conf', log: 'log', jwks: 'jwks.json', clock: 'clock', db: 'myaccount.db', sock: 'admin.sock' };
@@ -91,7 +94,8 @@ export class Daemon {
     if (opts.uid) fs.chownSync(this.spoolDir, opts.uid, opts.uid);
     this.spool = new Spool(this.spoolDir);
     this.secrets = new Secrets(this);
-    this.agent = new http.Agent({ keepAlive: true, maxSockets: 64 });
+    if (tls) this.cert = certificate(this.dir, 'server', tls === true ? {} : tls);
+    this.agent = new (tls ? https : http).Agent({ keepAlive: true, maxSockets: 64 });
     this.offset = 0;
     this.next = 0;
     fs.writeFileSync(this.files.clock, Buffer.alloc(8));
@@ -110,6 +114,7 @@ export class Daemon {
       base_url: this.base, listen: `127.0.0.1:${this.port}`, database: this.files.db, key_directory: path.join(this.dir, 'keys'),
       admin_socket: this.files.sock, http_threads: 2, log_level: 'debug',
       issuer: { [IDP]: { jwks_uri: `file:${this.files.jwks}`, algorithms: ['RS256', 'PS256', 'ES256', 'EdDSA'], provision: false } },
+      ...(this.cert ? { tls: { certificate: this.cert.certificate, key: `file:${this.cert.key}` } } : {}),
       delivery: { email: spool, sms: spool, voice: spool, push: spool }, rate_limit: { enabled: false },
     }, over);
     fs.writeFileSync(this.files.conf, confText(this.config), { mode: 0o600 });
@@ -260,6 +265,6 @@ export class Daemon {
   /* A session of a user of its own. */
   session(over = {}) { return this.as(this.fresh(), over); }
   anonymous() { return new Session(this, null, {}); }
-  http(o) { return request({ port: this.port, host: this.host, agent: this.agent, ...o }); }
+  http(o) { return request({ ca: this.cert?.ca, port: this.port, host: this.host, agent: this.agent, ...o }); }
   admin(p) { return request({ socketPath: this.files.sock, host: 'localhost', path: p }); }
 }

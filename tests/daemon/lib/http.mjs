@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  * HTTP as the tests need it: a client that leaves paths alone, and bare sockets. */
 import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
+import tls from 'node:tls';
+
+/* The whole kit over TLS: a test file that is run a second time that way sets this before it is imported. */
+export const SECURE = process.env.MA_TEST_TLS === '1';
 
 /* One request; `path` goes on the wire as given. */
-export function request({ port, socketPath, host, method = 'GET', path, headers = {}, body, agent, timeout = 30000 }) {
+export function request({ port, socketPath, host, method = 'GET', path, headers = {}, body, agent, timeout = 30000, ca }) {
   return new Promise((resolve, reject) => {
     const payload = body === undefined ? undefined : Buffer.isBuffer(body) ? body : Buffer.from(body);
     const h = { ...(host ? { host } : {}), ...headers };
     if (payload && !('content-length' in h) && !('transfer-encoding' in h)) h['content-length'] = payload.length;
     const to = socketPath ? { socketPath } : { host: '127.0.0.1', port };
-    const req = http.request({ ...to, method, path, headers: h, agent, setHost: !host }, (res) => {
+    const req = (ca ? https : http).request({ ...to, ...(ca ? { ca, servername: 'localhost' } : {}), method, path, headers: h, agent, setHost: !host }, (res) => {
       const chunks = [];
       res.on('data', (c) => chunks.push(c));
       res.on('error', reject);
@@ -30,21 +35,25 @@ export function request({ port, socketPath, host, method = 'GET', path, headers 
 /* A bare connection: write bytes, read what comes, see when the peer closes. */
 export class Raw {
   /* A TCP port, or the path of a UNIX socket. */
-  constructor(to) {
+  constructor(to, { secure = SECURE && typeof to === 'number' } = {}) {
     this.data = Buffer.alloc(0);
     this.closed = false;
-    this.socket = net.connect(typeof to === 'string' ? { path: to } : { host: '127.0.0.1', port: to });
+    const where = typeof to === 'string' ? { path: to } : { host: '127.0.0.1', port: to };
+    this.secure = secure;
+    /* Who answers is not what bare sockets are for. */
+    this.socket = secure ? tls.connect({ ...where, rejectUnauthorized: false, ...(secure === true ? {} : secure) }) : net.connect(where);
     this.socket.on('data', (c) => { this.data = Buffer.concat([this.data, c]); this.poke(); });
     this.socket.on('error', () => {});
     this.socket.on('close', () => { this.closed = true; this.closedAt = Date.now(); this.poke(); });
     this.waiters = [];
     this.opened = new Promise((resolve) => {
-      this.socket.once('connect', resolve);
+      this.socket.once(secure ? 'secureConnect' : 'connect', resolve);
       this.socket.once('close', resolve);
     });
   }
   poke() { for (const w of this.waiters.splice(0)) w(); }
   async write(bytes) {
+    if (this.secure) return void (this.closed || this.socket.write(bytes)); /* sent once the handshake is done */
     await this.opened;
     if (!this.closed) await new Promise((r) => this.socket.write(bytes, () => r()));
   }
@@ -87,8 +96,8 @@ export class Raw {
 }
 
 /* Sends bytes, waits for the close or `ms`, and says what came. */
-export async function exchange(port, bytes, { ms = 3000, wantClose = true } = {}) {
-  const r = new Raw(port);
+export async function exchange(port, bytes, { ms = 3000, wantClose = true, secure } = {}) {
+  const r = new Raw(port, secure === undefined ? {} : { secure });
   await r.write(bytes);
   if (wantClose) await r.whenClosed(ms);
   else await r.whenAnswered(1, ms);
