@@ -9,7 +9,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { certificate } from './certs.mjs';
-import { request, freePort, SECURE } from './http.mjs';
+import { request, freePort, sockets, LOCAL, SECURE } from './http.mjs';
 import { Issuer } from './tokens.mjs';
 import { Spool } from './otp.mjs';
 import { Session } from './session.mjs';
@@ -94,6 +94,8 @@ export class Daemon {
     if (opts.uid) fs.chownSync(this.spoolDir, opts.uid, opts.uid);
     this.spool = new Spool(this.spoolDir);
     this.secrets = new Secrets(this);
+    this.listen = LOCAL ? `unix:${path.join(this.dir, 'api.sock')}` : `127.0.0.1:${this.port}`;
+    if (LOCAL) sockets.set(this.port, path.join(this.dir, 'api.sock'));
     if (tls) this.cert = certificate(this.dir, 'server', tls === true ? {} : tls);
     this.agent = new (tls ? https : http).Agent({ keepAlive: true, maxSockets: 64 });
     this.offset = 0;
@@ -111,7 +113,7 @@ export class Daemon {
   configure(over) {
     const spool = `spool:${this.spoolDir}`;
     this.config = merge({
-      base_url: this.base, listen: `127.0.0.1:${this.port}`, database: this.files.db, key_directory: path.join(this.dir, 'keys'),
+      base_url: this.base, listen: this.listen, database: this.files.db, key_directory: path.join(this.dir, 'keys'),
       admin_socket: this.files.sock, http_threads: 2, log_level: 'debug',
       issuer: { [IDP]: { jwks_uri: `file:${this.files.jwks}`, algorithms: ['RS256', 'PS256', 'ES256', 'EdDSA'], provision: false } },
       ...(this.cert ? { tls: { certificate: this.cert.certificate, key: `file:${this.cert.key}` } } : {}),

@@ -7,6 +7,9 @@ import tls from 'node:tls';
 
 /* The whole kit over TLS: a test file that is run a second time that way sets this before it is imported. */
 export const SECURE = process.env.MA_TEST_TLS === '1';
+/* The same over UNIX sockets: the daemon's port is a name, and this says which socket it stands for. */
+export const LOCAL = process.env.MA_TEST_UNIX === '1';
+export const sockets = new Map();
 
 /* One request; `path` goes on the wire as given. */
 export function request({ port, socketPath, host, method = 'GET', path, headers = {}, body, agent, timeout = 30000, ca }) {
@@ -14,7 +17,8 @@ export function request({ port, socketPath, host, method = 'GET', path, headers 
     const payload = body === undefined ? undefined : Buffer.isBuffer(body) ? body : Buffer.from(body);
     const h = { ...(host ? { host } : {}), ...headers };
     if (payload && !('content-length' in h) && !('transfer-encoding' in h)) h['content-length'] = payload.length;
-    const to = socketPath ? { socketPath } : { host: '127.0.0.1', port };
+    const local = socketPath ?? sockets.get(port);
+    const to = local ? { socketPath: local } : { host: '127.0.0.1', port };
     const req = (ca ? https : http).request({ ...to, ...(ca ? { ca, servername: 'localhost' } : {}), method, path, headers: h, agent, setHost: !host }, (res) => {
       const chunks = [];
       res.on('data', (c) => chunks.push(c));
@@ -35,7 +39,8 @@ export function request({ port, socketPath, host, method = 'GET', path, headers 
 /* A bare connection: write bytes, read what comes, see when the peer closes. */
 export class Raw {
   /* A TCP port, or the path of a UNIX socket. */
-  constructor(to, { secure = SECURE && typeof to === 'number' } = {}) {
+  constructor(port, { secure = SECURE && typeof port === 'number' } = {}) {
+    const to = sockets.get(port) ?? port;
     this.data = Buffer.alloc(0);
     this.closed = false;
     const where = typeof to === 'string' ? { path: to } : { host: '127.0.0.1', port: to };
