@@ -14,7 +14,7 @@ TEST_PKGS := $(RUN_PKGS) check libsubunit-dev libfido2-dev clang-format universa
 BROWSER_PKGS := chromium
 FUZZ_PKGS := $(RUN_PKGS) clang libclang-rt-14-dev
 TIDY_PKGS := $(RUN_PKGS) check libsubunit-dev clang-tidy cppcheck
-BENCH_PKGS := $(RUN_PKGS) wrk openssl util-linux
+BENCH_PKGS := $(RUN_PKGS) wrk nginx-light openssl util-linux
 
 MODE ?= debug
 BUILD ?= build

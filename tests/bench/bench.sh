@@ -31,7 +31,9 @@ stop() {
         server=
     fi
 }
-trap 'stop; rm -rf "$dir"' EXIT
+trap 'stop; tls_stop; rm -rf "$dir"' EXIT
+# shellcheck source=tests/bench/tls.sh
+. tests/bench/tls.sh
 
 say() { echo "$*" >&2; }
 median() { sort -g | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
@@ -116,6 +118,8 @@ for db in one many; do
     node tests/bench/setup.mjs methods "$base" "$dir/RS256.tokens"
 done
 
+tls_prepare
+
 F=/me/v1/factors M=/me/v1/authentication-methods
 for ((i = 1; i <= rounds; i++)); do
     say "round $i of $rounds: reads"
@@ -170,6 +174,9 @@ for ((i = 1; i <= rounds; i++)); do
         "${there[@]}" "$build/bench/load" pairs $port "$dir/part.tokens" 32 "$secs" >>"$dir/r.pairs.$conf"
         [ $conf = each ] || memory_kib >>"$dir/r.rss.write"
     done
+    say "round $i of $rounds: TLS"
+    stop
+    tls_round
 done
 stop
 
@@ -221,4 +228,5 @@ done
 mib=$(calc "$(cat "$dir"/r.rss.* | sort -g | tail -1) / 1024" 1)
 row 'resident memory under load, with the database cache' "$mib MiB" "" "≤ 32 MiB + $cache_mib MiB cache" "$mib <= 32 + $cache_mib"
 row 'start to the first answer' "$(m start) ms" "" '≤ 50 ms' "$(m start) <= 50"
+tls_rows
 row "applying $users users" "$apply_s s" "" '< 60 s' "$apply_s < 60"
