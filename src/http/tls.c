@@ -18,7 +18,7 @@
 /* RFC 9325: forward secrecy and AEAD only, no RSA key exchange, no CBC, no SHA-1, no renegotiation without RFC 5746.
  * Pinned, so that neither a new GnuTLS nor a system-wide default widens it. */
 #define SUITES                                                                                                         \
-    "+ECDHE-ECDSA:+ECDHE-RSA:+AES-256-GCM:+CHACHA20-POLY1305:+AES-128-GCM:+AEAD:+COMP-NULL:+CTYPE-SRV-X509:"           \
+    "+ECDHE-ECDSA:+ECDHE-RSA:+AES-128-GCM:+CHACHA20-POLY1305:+AES-256-GCM:+AEAD:+COMP-NULL:+CTYPE-SRV-X509:"           \
     "+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:"                                                                 \
     "+SIGN-ECDSA-SECP256R1-SHA256:+SIGN-ECDSA-SECP384R1-SHA384:+SIGN-ECDSA-SHA256:+SIGN-ECDSA-SHA384:"                 \
     "+SIGN-EDDSA-ED25519:+SIGN-RSA-PSS-RSAE-SHA256:+SIGN-RSA-PSS-RSAE-SHA384:+SIGN-RSA-PSS-RSAE-SHA512:"               \
