@@ -40,7 +40,10 @@ enum ma_admin_opt {
     MA_OPT_AMR = 1 << 5,
     MA_OPT_SINCE = 1 << 6,
     MA_OPT_TTL = 1 << 7,
-    MA_OPT_AUTH_TIME = 1 << 8
+    MA_OPT_AUTH_TIME = 1 << 8,
+    MA_OPT_MIN_COUNT = 1 << 20,
+    MA_OPT_PREFIX_BYTES = 1 << 21,
+    MA_OPT_MEMORY = 1 << 22
 };
 #define MA_ADMIN_POSITIONAL_MAX 2
 struct ma_admin_args {
@@ -49,7 +52,7 @@ struct ma_admin_args {
     size_t n_positional;
     uint32_t given; /* enum ma_admin_opt */
     struct ma_span user, client, scope, audience, amr, since;
-    int64_t ttl, auth_time;
+    int64_t ttl, auth_time, min_count, prefix_bytes, memory;
 };
 /* Arguments behind the program's name, options and positionals in any order. Spans are borrowed from
  * argv or arena. MA_OK; MA_E_INVAL: usage error, *ret_why says which (arena); MA_E_NOMEM.
@@ -61,12 +64,13 @@ const char *ma_admin_usage(void);
 
 /* What a command may need; who runs it provides it. */
 enum ma_admin_need {
-    MA_NEED_DB = 1,       /* read, perhaps write */
-    MA_NEED_VAULT = 2,    /* key_directory's vault */
-    MA_NEED_JOSE = 4,     /* the signing keys */
-    MA_NEED_DAEMON = 8,   /* only a running daemon can answer */
-    MA_NEED_LOCAL = 16,   /* answered by myaccountctl itself */
-    MA_NEED_DOCUMENT = 32 /* the first positional is a file (or "-") that becomes the payload */
+    MA_NEED_DB = 1,         /* read, perhaps write */
+    MA_NEED_VAULT = 2,      /* key_directory's vault */
+    MA_NEED_JOSE = 4,       /* the signing keys */
+    MA_NEED_DAEMON = 8,     /* only a running daemon can answer */
+    MA_NEED_LOCAL = 16,     /* answered by myaccountctl itself */
+    MA_NEED_NO_CONFIG = 64, /* --config may be left out */
+    MA_NEED_DOCUMENT = 32   /* the first positional is a file (or "-") that becomes the payload */
 };
 /* The needs of a parsed command. */
 uint32_t ma_admin_needs(const struct ma_admin_args *args);

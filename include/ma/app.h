@@ -19,6 +19,7 @@ struct ma_providers;
 struct ma_refreshes;
 struct ma_http_server;
 struct ma_tls;
+struct ma_breached;
 struct ma_app_shared;
 struct ma_route;
 struct ma_admin;
@@ -43,6 +44,7 @@ struct ma_app {
     struct ma_providers *providers; /* discovery documents of identity providers */
     struct ma_refreshes *refreshes; /* connected accounts being refreshed */
     struct ma_templates *templates;
+    struct ma_breached *breached; /* passwords nobody may choose */
     struct ma_courier *courier;
     struct ma_lanes *lanes;
     struct ma_admin *admin;

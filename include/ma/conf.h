@@ -90,6 +90,11 @@ struct ma_conf {
     } policy;
 
     struct {
+        const char *breached_file; /* "": none */
+        bool breached_at_login;
+    } password_policy;
+
+    struct {
         bool allow_private, allow_http_loopback;
     } network;
 

@@ -25,6 +25,9 @@ void ma_secure_free(void *p, size_t n);
 /* --- digests and MACs --- */
 #define MA_SHA256_LEN 32
 MA_MUST_USE int ma_sha256(struct ma_span in, uint8_t out[MA_SHA256_LEN]);
+/* Only where a format is made of it, like lists of breached passwords: not for anything that collisions would hurt. */
+#define MA_SHA1_LEN 20
+MA_MUST_USE int ma_sha1(struct ma_span in, uint8_t out[MA_SHA1_LEN]);
 MA_MUST_USE int ma_hmac_sha256(struct ma_span key, struct ma_span in, uint8_t out[MA_SHA256_LEN]);
 /* The same over the parts one after the other. */
 MA_MUST_USE int ma_hmac_sha256_parts(struct ma_span key, const struct ma_span *parts, size_t n,

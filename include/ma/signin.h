@@ -24,6 +24,7 @@ enum ma_signin_verdict {
     MA_SIGNIN_OK,
     MA_SIGNIN_WRONG,     /* wrong identifier, password, code or assertion: one word for all of them */
     MA_SIGNIN_BLOCKED,   /* the user is blocked; told only to who proved the first factor */
+    MA_SIGNIN_BREACHED,  /* the right password, but on the list of breached ones; told only to who knew it */
     MA_SIGNIN_TOO_MANY,  /* retry_after_s */
     MA_SIGNIN_EXPIRED,   /* the challenge lapsed, was used, or ended after too many tries */
     MA_SIGNIN_NO_FACTOR, /* the user has no such factor, or it is switched off */
@@ -35,7 +36,7 @@ enum ma_signin_verdict {
 struct ma_signin {
     enum ma_signin_verdict verdict;
     int64_t retry_after_s;
-    struct ma_user user;                   /* OK and BLOCKED; for _done otherwise, and nobody else's to know */
+    struct ma_user user; /* OK, BLOCKED and BREACHED; for _done otherwise, and nobody else's to know */
     char rehash_from[256], rehash_to[256]; /* an imported hash that is to give way; or empty */
     struct ma_span identifier;             /* what was typed, for counters and the audit trail */
     int64_t set_at;                        /* when the password that was compared was set */
@@ -47,8 +48,8 @@ struct ma_signin {
 MA_MUST_USE int ma_signin_password(struct ma_ctx *ctx, struct ma_span identifier, struct ma_span connection,
                                    struct ma_span password, struct ma_signin *ret);
 /* WRITE lane, after the above, whatever its verdict: OK becomes WRONG or BLOCKED when the password was changed or the
- * user blocked meanwhile; replaces an imported hash, leaves the audit row ("s", "fp", "fu"; "limit_wc" when too many,
- * once a minute and address). Wrong passwords of one user, from whatever addresses, are counted too; past
+ * user blocked meanwhile; replaces an imported hash, leaves the audit row ("s", "fp", "fu", "pwd_leak"; "limit_wc" when
+ * too many, once a minute and address). Wrong passwords of one user, from whatever addresses, are counted too; past
  * MA_LOGIN_FAILURES_PER_HOUR another "limit_wc" says so, and nobody is locked out by it. */
 #define MA_LOGIN_FAILURES_PER_HOUR 100
 MA_MUST_USE int ma_signin_password_done(struct ma_ctx *ctx, struct ma_signin *s);

@@ -30,7 +30,10 @@ static const struct ma_command commands[] = {
     {"keys rotate", "[RS256|ES256]", ma_cmd_keys_rotate, MA_NEED_JOSE | MA_NEED_DB, 0, 0, 0, 1},
     {"outbox list", "", ma_cmd_outbox_list, MA_NEED_DB, 0, 0, 0, 0},
     {"outbox retry", "[ID]", ma_cmd_outbox_retry, MA_NEED_DB, 0, 0, 0, 1},
-    {"routes", "", ma_cmd_routes, MA_NEED_LOCAL, 0, 0, 0, 0},
+    {"routes", "", ma_cmd_routes, MA_NEED_LOCAL | MA_NEED_NO_CONFIG, 0, 0, 0, 0},
+    {"breached build", "INPUT OUTPUT [--min-count N] [--prefix-bytes N] [--memory MIB]", ma_cmd_breached_build,
+     MA_NEED_LOCAL | MA_NEED_NO_CONFIG, MA_OPT_MIN_COUNT | MA_OPT_PREFIX_BYTES | MA_OPT_MEMORY, 0, 2, 2},
+    {"breached check", "FILE", ma_cmd_breached_check, MA_NEED_LOCAL | MA_NEED_NO_CONFIG, 0, 0, 1, 1},
     {"backup", "FILE", ma_cmd_backup, MA_NEED_DB, 0, 0, 1, 1},
     {"health", "", ma_cmd_health, MA_NEED_DAEMON, 0, 0, 0, 0},
     {"check-config", "", ma_cmd_check_config, MA_NEED_LOCAL, 0, 0, 0, 0},
@@ -53,6 +56,10 @@ static const char usage_text[] =
     "                                 the keys that sign tokens; rotate: new ones, of both or one algorithm\n"
     "  outbox list | retry [ID]       messages given up on\n"
     "  routes                         print the route table\n"
+    "  breached build INPUT OUTPUT [--min-count N] [--prefix-bytes N] [--memory MIB]\n"
+    "                                 make a list of breached passwords from lines SHA1HEX:COUNT (\"-\":\n"
+    "                                 standard input), in any order\n"
+    "  breached check FILE            read all of such a list\n"
     "  backup FILE                    write a consistent copy of the database\n"
     "  health                         ask the running daemon\n"
     "  check-config                   validate the configuration file\n"

@@ -53,6 +53,8 @@ int ma_cmd_routes(struct ma_cmd *c);
 int ma_cmd_backup(struct ma_cmd *c);
 int ma_cmd_health(struct ma_cmd *c);
 int ma_cmd_check_config(struct ma_cmd *c);
+int ma_cmd_breached_build(struct ma_cmd *c);
+int ma_cmd_breached_check(struct ma_cmd *c);
 
 /* One line on stderr; returns MA_EXIT_FAILED. */
 int ma_cmd_fail(struct ma_cmd *c, const char *fmt, ...) MA_PRINTF(2, 3);

@@ -13,12 +13,21 @@
 #define MA_OPT_HELP 1001
 
 static const struct option long_options[] = {
-    {"config", required_argument, NULL, MA_OPT_CONFIG},       {"help", no_argument, NULL, MA_OPT_HELP},
-    {"dry-run", no_argument, NULL, MA_OPT_DRY_RUN},           {"user", required_argument, NULL, MA_OPT_USER},
-    {"client", required_argument, NULL, MA_OPT_CLIENT},       {"scope", required_argument, NULL, MA_OPT_SCOPE},
-    {"audience", required_argument, NULL, MA_OPT_AUDIENCE},   {"amr", required_argument, NULL, MA_OPT_AMR},
-    {"since", required_argument, NULL, MA_OPT_SINCE},         {"ttl", required_argument, NULL, MA_OPT_TTL},
-    {"auth-time", required_argument, NULL, MA_OPT_AUTH_TIME}, {NULL, 0, NULL, 0},
+    {"config", required_argument, NULL, MA_OPT_CONFIG},
+    {"help", no_argument, NULL, MA_OPT_HELP},
+    {"dry-run", no_argument, NULL, MA_OPT_DRY_RUN},
+    {"user", required_argument, NULL, MA_OPT_USER},
+    {"client", required_argument, NULL, MA_OPT_CLIENT},
+    {"scope", required_argument, NULL, MA_OPT_SCOPE},
+    {"audience", required_argument, NULL, MA_OPT_AUDIENCE},
+    {"amr", required_argument, NULL, MA_OPT_AMR},
+    {"since", required_argument, NULL, MA_OPT_SINCE},
+    {"ttl", required_argument, NULL, MA_OPT_TTL},
+    {"auth-time", required_argument, NULL, MA_OPT_AUTH_TIME},
+    {"min-count", required_argument, NULL, MA_OPT_MIN_COUNT},
+    {"prefix-bytes", required_argument, NULL, MA_OPT_PREFIX_BYTES},
+    {"memory", required_argument, NULL, MA_OPT_MEMORY},
+    {NULL, 0, NULL, 0},
 };
 
 /* The name of an option bit, for messages. */
@@ -67,6 +76,12 @@ static bool take_option(struct ma_admin_args *args, int opt, const char *value)
         return parse_int(value, &args->ttl);
     case MA_OPT_AUTH_TIME:
         return parse_int(value, &args->auth_time);
+    case MA_OPT_MIN_COUNT:
+        return parse_int(value, &args->min_count);
+    case MA_OPT_PREFIX_BYTES:
+        return parse_int(value, &args->prefix_bytes);
+    case MA_OPT_MEMORY:
+        return parse_int(value, &args->memory);
     default:
         return true;
     }

@@ -10,6 +10,7 @@
 #include "ma/admin.h"
 #include "ma/api.h"
 #include "ma/auth.h"
+#include "ma/breached.h"
 #include "ma/dpop.h"
 #include "ma/http.h"
 #include "ma/lanes.h"
@@ -233,6 +234,12 @@ static int start_listeners(struct ma_app *app, const struct ma_conf *conf, char 
     return r;
 }
 
+static int open_breached(struct ma_app *app, const struct ma_conf *conf, char why[256])
+{
+    app->breached = ma_breached_new(app->log);
+    return app->breached ? ma_breached_load(app->breached, conf->password_policy.breached_file, why) : MA_E_NOMEM;
+}
+
 static int start_parts(struct ma_app *app, const struct ma_conf *conf, char why[256])
 {
     int r = open_storage(app, conf, why);
@@ -244,6 +251,8 @@ static int start_parts(struct ma_app *app, const struct ma_conf *conf, char why[
         r = ma_jose_start(app->jose);
     if (r == MA_OK)
         r = ma_app_start_admin(app, why);
+    if (r == MA_OK)
+        r = open_breached(app, conf, why);
     if (r == MA_OK)
         r = ma_app_tls_open(conf, app->log, &app->tls, why);
     if (r == MA_OK)
@@ -318,6 +327,7 @@ void ma_app_stop(struct ma_app *app)
     ma_refreshes_free(app->refreshes);
     ma_limits_free(app->limits);
     ma_templates_free(app->templates);
+    ma_breached_free(app->breached);
     if (app->jose)
         ma_jose_close(app->jose);
     ma_shared_free(app->shared);

@@ -4,6 +4,7 @@
 #include "int.h"
 
 #include "ma/admin.h"
+#include "ma/breached.h"
 #include "ma/http.h"
 #include "ma/lanes.h"
 
@@ -79,6 +80,8 @@ void ma_app_reload(struct ma_app *app)
     ma_admin_reload(app->admin, conf);
     ma_http_reload(app->http, conf);
     ma_app_tls_reload(app, conf);
+    if (ma_breached_load(app->breached, conf->password_policy.breached_file, why) < 0)
+        ma_log(app->log, MA_LOG_ERROR, "reload.breached_kept", MA_KV_S("why", why));
     char database[4096];
     size_t n = strlen(conf->database);
     bool fits = n < sizeof database;

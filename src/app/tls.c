@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "ma/breached.h"
 #include "ma/tls.h"
 
 enum { FILES_ARENA_MAX = 1 << 20 };
@@ -72,6 +73,14 @@ void ma_app_tls_reload(struct ma_app *app, const struct ma_conf *conf)
         warn_names(conf, app->tls, app->log);
 }
 
+static int check_breached(const struct ma_conf *conf, char why[256])
+{
+    struct ma_breached *b = ma_breached_new(NULL);
+    int r = b ? ma_breached_load(b, conf->password_policy.breached_file, why) : MA_E_NOMEM;
+    ma_breached_free(b);
+    return r;
+}
+
 int ma_app_check(const struct ma_conf *conf, char why[512])
 {
     char text[256] = "";
@@ -81,6 +90,8 @@ int ma_app_check(const struct ma_conf *conf, char why[512])
     const struct ma_clock *clock = ma_clock_system();
     ma_tls_remind(t, clock->wall_ms(clock), log);
     ma_tls_free(t);
+    if (r == MA_OK)
+        r = check_breached(conf, text);
     ma_log_free(log);
     if (r < 0)
         (void)snprintf(why, 512, "%s", text[0] ? text : ma_err_text(r));

@@ -165,12 +165,19 @@ static int check_tls(const struct ctx *x)
     return MA_OK;
 }
 
+static int check_breached(const struct ctx *x)
+{
+    if (x->c->password_policy.breached_at_login && !*x->c->password_policy.breached_file)
+        return fault_at(x, "password_policy", "breached_at_login", "needs password_policy.breached_file");
+    return MA_OK;
+}
+
 int ma_conf_check(const struct ma_conf *c, const struct conf_places *p, const struct conf_issuer_lines *issuers,
                   struct conf_fault *f)
 {
     const struct ctx x = {c, p, f};
     if (check_domains(&x) != MA_OK || check_issuers(&x, issuers) != MA_OK || check_delivery(&x) != MA_OK ||
-        check_sockets(&x) != MA_OK || check_tls(&x) != MA_OK)
+        check_sockets(&x) != MA_OK || check_tls(&x) != MA_OK || check_breached(&x) != MA_OK)
         return MA_E_INVAL;
     return MA_OK;
 }

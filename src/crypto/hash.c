@@ -8,8 +8,6 @@
 #include <openssl/core_names.h>
 #include <openssl/params.h>
 
-#define SHA1_LEN 20
-
 static EVP_MD_CTX *thread_md(enum ma_md which)
 {
     struct ma_crypto_thread *t = ma_crypto_thread();
@@ -44,6 +42,20 @@ int ma_sha256(struct ma_span in, uint8_t out[MA_SHA256_LEN])
         EVP_DigestUpdate(ctx, ma_span_ptr(in), in.n) != 1 || EVP_DigestFinal_ex(ctx, out, NULL) != 1)
         return ma_crypto_fail(MA_E_CRYPTO);
     return MA_OK;
+}
+
+int ma_sha1(struct ma_span in, uint8_t out[MA_SHA1_LEN])
+{
+    uint8_t digest[MA_MD_MAX_LEN];
+    size_t n = 0;
+    int rc = ma_digest(MA_MD_SHA1, in, digest, &n);
+
+    if (rc == MA_OK && n != MA_SHA1_LEN)
+        rc = MA_E_CRYPTO;
+    if (rc == MA_OK)
+        memcpy(out, digest, MA_SHA1_LEN);
+    ma_wipe(digest, sizeof digest);
+    return rc;
 }
 
 int ma_jws_hash(enum ma_jws_alg alg, struct ma_span in, uint8_t out[MA_JWS_HASH_MAX], size_t *ret_n)
@@ -93,7 +105,7 @@ int ma_hmac_sha1(struct ma_span key, struct ma_span in, uint8_t out[20])
 {
     const struct ma_crypto_table *tab = ma_crypto_table();
 
-    return tab ? hmac_run(tab->hmac_sha1, key, &in, 1, out, SHA1_LEN) : MA_E_CRYPTO;
+    return tab ? hmac_run(tab->hmac_sha1, key, &in, 1, out, MA_SHA1_LEN) : MA_E_CRYPTO;
 }
 
 static void kdf_ctx_free_p(EVP_KDF_CTX **ctx)

@@ -73,7 +73,7 @@ static EVP_MAC_CTX *hmac_template(EVP_MAC *hmac, const char *digest)
 
 static bool table_fetch(void)
 {
-    static const char *const md_names[MA_MD__COUNT] = {"SHA2-256", "SHA2-384", "SHA2-512"};
+    static const char *const md_names[MA_MD__COUNT] = {"SHA2-256", "SHA2-384", "SHA2-512", "SHA1"};
 
     for (size_t i = 0; i < MA_COUNT(md_names); i++) {
         table.md[i] = EVP_MD_fetch(NULL, md_names[i], NULL);

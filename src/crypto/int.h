@@ -10,7 +10,7 @@
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 
-enum ma_md { MA_MD_SHA256, MA_MD_SHA384, MA_MD_SHA512, MA_MD__COUNT };
+enum ma_md { MA_MD_SHA256, MA_MD_SHA384, MA_MD_SHA512, MA_MD_SHA1, MA_MD__COUNT };
 #define MA_MD_MAX_LEN 64
 
 /* Written by ma_crypto_init and only read afterwards. */

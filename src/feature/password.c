@@ -67,7 +67,7 @@ static int check_rules(struct ma_ctx *ctx, const struct ma_password_policy *p, s
     if (r < 0)
         return r;
     struct ma_password_profile profile = {.email = u.email, .name = u.name, .phone_number = u.phone_number};
-    size_t n = ma_password_check(ctx->arena, p, password, &profile, rules, ret_effective);
+    size_t n = ma_password_check(ctx->arena, p, password, &profile, ctx->app->breached, rules, ret_effective);
     for (size_t i = 0; r == MA_OK && i < n; i++)
         r = broken(ctx, rules[i]);
     return r;

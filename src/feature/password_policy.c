@@ -8,7 +8,7 @@
 #define PROFILE_VALUE_MIN 3 /* characters; a shorter profile value blocks nothing */
 #define FIELDS_TEXT_MAX 512 /* bytes of the sentence that names profile fields */
 
-static const char *const no_memory = "Could not be checked against the password policy; try again";
+static const char *const unchecked = "Could not be checked against the password policy; try again";
 
 /* Text as code points. */
 struct text {
@@ -28,7 +28,7 @@ struct check {
 static void broke(struct check *c, const char *sentence)
 {
     if (c->n < MA_PASSWORD_RULES_MAX)
-        c->broken[c->n++] = sentence ? sentence : no_memory;
+        c->broken[c->n++] = sentence ? sentence : unchecked;
 }
 
 /* --- characters --- */
@@ -285,19 +285,31 @@ static void check_profile(struct check *c, const struct ma_password_profile *pro
                                  (const char *)fields.p));
 }
 
+/* A list that cannot be read lets nothing pass: the old password goes on being good. */
+static void check_breached(struct check *c, struct ma_breached *breached, struct ma_span typed)
+{
+    int r = ma_breached_has(breached, c->password);
+    if (r == MA_E_NOTFOUND && typed.n != c->password.n)
+        r = ma_breached_has(breached, typed);
+    if (r == MA_OK)
+        broke(c, "Must not be a password that is known from a data breach");
+    else if (r != MA_E_NOTFOUND)
+        broke(c, unchecked);
+}
+
 struct ma_span ma_password_effective(const struct ma_password_policy *p, struct ma_span password)
 {
     return p->max_length_exceeded == 0 ? truncated(password) : password;
 }
 
 size_t ma_password_check(struct ma_arena *a, const struct ma_password_policy *p, struct ma_span password,
-                         const struct ma_password_profile *profile, const char *broken[MA_PASSWORD_RULES_MAX],
-                         struct ma_span *ret_effective)
+                         const struct ma_password_profile *profile, struct ma_breached *breached,
+                         const char *broken[MA_PASSWORD_RULES_MAX], struct ma_span *ret_effective)
 {
     struct check c = {.a = a, .p = p, .password = password, .broken = broken};
     *ret_effective = c.password = ma_password_effective(p, password);
     if (!decode(a, c.password, &c.plain) || !decode_folded(a, c.password, &c.folded)) {
-        broke(&c, no_memory);
+        broke(&c, unchecked);
         return c.n;
     }
     check_length(&c);
@@ -307,5 +319,6 @@ size_t ma_password_check(struct ma_arena *a, const struct ma_password_policy *p,
         check_profile(&c, profile);
     if (p->dictionary_active && ma_dictionary_has(p->dictionary, c.password))
         broke(&c, "Must not be a common password");
+    check_breached(&c, breached, password);
     return c.n;
 }

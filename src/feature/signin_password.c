@@ -184,6 +184,15 @@ static int pay_the_rest(const char *stored, struct ma_span effective, struct ma_
     return ma_password_needs_rehash(stored, MA_ARGON2_DEFAULT) ? compare_nobody(effective, password) : MA_OK;
 }
 
+/* A list that cannot be read locks nobody out: it is logged, and the password was right. */
+static bool is_breached(struct ma_ctx *ctx, struct ma_span password, struct ma_span effective)
+{
+    if (!ctx->conf->password_policy.breached_at_login)
+        return false;
+    return ma_breached_has(ctx->app->breached, effective) == MA_OK ||
+           (password.n != effective.n && ma_breached_has(ctx->app->breached, password) == MA_OK);
+}
+
 static int check(struct ma_ctx *ctx, struct ma_span password, struct ma_signin *ret)
 {
     struct ma_password_row row = {.hash = MA_SPAN_NULL};
@@ -199,9 +208,13 @@ static int check(struct ma_ctx *ctx, struct ma_span password, struct ma_signin *
         ma_log(ctx->log, MA_LOG_ERROR, "password.unusable", MA_KV_SPAN("user_id", ret->user.user_id));
     if (r < 0)
         return r == MA_E_AUTH || r == MA_E_UNSUPPORTED ? pay_the_rest(stored, effective, password) : r;
-    ret->verdict = ret->user.blocked ? MA_SIGNIN_BLOCKED : MA_SIGNIN_OK;
     ret->set_at = set_at(&row);
-    return ret->user.blocked ? pay_the_rest(stored, effective, password) : upgrade(ctx, row.hash, effective, ret);
+    if (ret->user.blocked) {
+        ret->verdict = MA_SIGNIN_BLOCKED;
+        return pay_the_rest(stored, effective, password);
+    }
+    ret->verdict = is_breached(ctx, password, effective) ? MA_SIGNIN_BREACHED : MA_SIGNIN_OK;
+    return ret->verdict == MA_SIGNIN_OK ? upgrade(ctx, row.hash, effective, ret) : MA_OK;
 }
 
 int ma_signin_password(struct ma_ctx *ctx, struct ma_span identifier, struct ma_span connection,
@@ -315,6 +328,8 @@ int ma_signin_password_done(struct ma_ctx *ctx, struct ma_signin *s)
         return r == MA_OK ? audit(ctx, "s", s, NULL) : r;
     case MA_SIGNIN_BLOCKED:
         return audit(ctx, "fp", s, "user is blocked");
+    case MA_SIGNIN_BREACHED:
+        return audit(ctx, "pwd_leak", s, "the password is known from a data breach");
     case MA_SIGNIN_TOO_MANY:
         return audit_held_up(ctx, s);
     case MA_SIGNIN_WRONG:

@@ -41,6 +41,9 @@ int ma_oauth_fail_verdict(struct ma_ctx *ctx, enum ma_signin_verdict v, int64_t 
         return MA_E_PROBLEM;
     case MA_SIGNIN_BLOCKED:
         return ma_oauth_fail(ctx, 403, "unauthorized", "user is blocked");
+    case MA_SIGNIN_BREACHED:
+        return ma_oauth_fail(ctx, 403, "password_leaked",
+                             "This password is known from a data breach. It has to be changed before it can be used.");
     case MA_SIGNIN_EXPIRED:
         return ma_oauth_fail(ctx, 403, "invalid_grant", "The challenge has expired or was used already.");
     case MA_SIGNIN_PENDING:

@@ -111,6 +111,8 @@ static int note_of_first(enum ma_signin_verdict v, int wrong)
     switch (v) {
     case MA_SIGNIN_BLOCKED:
         return MA_NOTE_BLOCKED;
+    case MA_SIGNIN_BREACHED:
+        return MA_NOTE_BREACHED;
     case MA_SIGNIN_TOO_MANY:
         return MA_NOTE_TOO_MANY;
     default:

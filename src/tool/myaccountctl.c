@@ -232,7 +232,7 @@ int main(int argc, char **argv)
         return fputs(ma_admin_usage(), stdout) < 0 ? MA_EXIT_FAILED : MA_EXIT_OK;
     if (rc != MA_OK)
         return usage_error(why ? why : ma_err_text(rc));
-    if (!config && !ma_span_eq_str(args.command, "routes"))
+    if (!config && !(ma_admin_needs(&args) & MA_NEED_NO_CONFIG))
         return usage_error("--config is missing");
     return run(a, &args, config);
 }

@@ -29,7 +29,7 @@ static const char *check(const struct ma_password_policy *p, struct ma_span pass
 {
     static char text[1024];
     const char *broken[MA_PASSWORD_RULES_MAX];
-    size_t n = ma_password_check(arena, p, password, profile, broken, effective);
+    size_t n = ma_password_check(arena, p, password, profile, NULL, broken, effective);
     ck_assert_uint_le(n, MA_PASSWORD_RULES_MAX);
     size_t at = 0;
     text[0] = '\0';
@@ -282,7 +282,7 @@ START_TEST(out_of_memory_is_a_broken_rule)
     struct ma_password_policy p = {.min_length = 1};
     const char *broken[MA_PASSWORD_RULES_MAX];
     struct ma_span effective;
-    ck_assert_uint_eq(ma_password_check(small, &p, MA_LIT(X70 X70 X70), NULL, broken, &effective), 1);
+    ck_assert_uint_eq(ma_password_check(small, &p, MA_LIT(X70 X70 X70), NULL, NULL, broken, &effective), 1);
     ck_assert_str_eq(broken[0], "Could not be checked against the password policy; try again");
     ma_arena_free(small);
 }
