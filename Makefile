@@ -125,6 +125,8 @@ $(OBJ)/bench/%: $(OBJ)/tests/bench/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ $(LDLIBS) -o $@
 
+$(OBJ)/bench/breached: $(LIB)
+
 # Files that .incbin and #include pull in without the compiler's dependency file knowing.
 $(OBJ)/src/db/%.o: $(wildcard sql/sqlite/*.sql)
 $(OBJ)/src/deliver/%.o: $(wildcard conf/templates/*)
@@ -195,7 +197,7 @@ tests/daemon/node_modules/.package-lock.json: tests/daemon/package-lock.json
 
 bench: bench-deps
 	+@$(SUBMAKE) MODE=release all \
-	    $(BUILD)/release/bench/bare_server $(BUILD)/release/bench/load
+	    $(BUILD)/release/bench/bare_server $(BUILD)/release/bench/load $(BUILD)/release/bench/breached
 	@BUILD="$(BUILD)" tests/bench/bench.sh
 
 TIME ?= 60

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Measures the release build against bare libmicrohttpd and prints a Markdown table.
-# ROUNDS (3), SECONDS_EACH (4), USERS (200000), TOKENS_N (60000) and BENCH_DIR (on the disk to measure) may be set.
+# ROUNDS (3), SECONDS_EACH (4), USERS (200000), TOKENS_N (60000), BREACHED (5000000) and BENCH_DIR (on the disk to measure) may be set.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 build=${BUILD:-build}/release
@@ -34,6 +34,8 @@ stop() {
 trap 'stop; tls_stop; rm -rf "$dir"' EXIT
 # shellcheck source=tests/bench/tls.sh
 . tests/bench/tls.sh
+# shellcheck source=tests/bench/breached.sh
+. tests/bench/breached.sh
 
 say() { echo "$*" >&2; }
 median() { sort -g | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
@@ -180,6 +182,7 @@ for ((i = 1; i <= rounds; i++)); do
 done
 stop
 
+breached_run
 say 'openssl speed'
 speed() { "${here[@]}" openssl speed -seconds 3 "$1" 2>/dev/null | awk '/^(rsa|  *256 bits ecdsa)/ { v = $NF } END { print v }'; }
 rsa=$(speed rsa2048)
@@ -229,4 +232,5 @@ mib=$(calc "$(cat "$dir"/r.rss.* | sort -g | tail -1) / 1024" 1)
 row 'resident memory under load, with the database cache' "$mib MiB" "" "≤ 32 MiB + $cache_mib MiB cache" "$mib <= 32 + $cache_mib"
 row 'start to the first answer' "$(m start) ms" "" '≤ 50 ms' "$(m start) <= 50"
 tls_rows
+breached_rows
 row "applying $users users" "$apply_s s" "" '< 60 s' "$apply_s < 60"
