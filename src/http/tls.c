@@ -137,10 +137,11 @@ static int check_strength(const struct ma_tls_identity *id, char why[256])
     unsigned bits = 0;
     int algorithm = gnutls_x509_crt_get_pk_algorithm(id->leaf, &bits);
     bool rsa = algorithm == GNUTLS_PK_RSA;
+    bool ec = algorithm == GNUTLS_PK_ECDSA && (bits == 256 || bits == 384); /* what the signatures above can use */
     if (rsa && bits < MA_TLS_RSA_BITS_MIN)
         return fault_text(why, MA_E_INVAL, "tls.certificate: an RSA key must have 2048 bits at least");
-    if (!rsa && algorithm != GNUTLS_PK_ECDSA && algorithm != GNUTLS_PK_EDDSA_ED25519)
-        return fault_text(why, MA_E_INVAL, "tls.certificate: its key must be RSA, ECDSA or Ed25519");
+    if (!rsa && !ec && algorithm != GNUTLS_PK_EDDSA_ED25519)
+        return fault_text(why, MA_E_INVAL, "tls.certificate: its key must be RSA, ECDSA on P-256 or P-384, or Ed25519");
     return MA_OK;
 }
 

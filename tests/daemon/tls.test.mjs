@@ -206,6 +206,7 @@ test('what is wrong with certificate or key is said at start and by --check', as
   openssl('pkcs8', '-topk8', '-in', x.cert.key, '-out', enc, '-passout', 'pass:x');
   fs.chmodSync(enc, 0o600);
   const weak = certificate(x.dir, 'weak', { kind: 'rsa1024' });
+  const p521 = certificate(x.dir, 'p521', { kind: 'p521' });
   fs.writeFileSync(path.join(x.dir, 'empty'), '', { mode: 0o600 });
   const open = path.join(x.dir, 'open.key');
   fs.copyFileSync(x.cert.key, open);
@@ -221,6 +222,7 @@ test('what is wrong with certificate or key is said at start and by --check', as
     'a key behind a link': [{ key: `file:${link}` }, /symbolic link/],
     'a certificate where the key should be': [{ key: `file:${x.dir}/weak.csr` }, /tls\.key/],
     'an empty certificate': [{ certificate: `${x.dir}/empty` }, /tls\.certificate holds no certificate/],
+    'a curve the clients are not offered': [{ certificate: p521.certificate, key: `file:${p521.key}` }, /P-256 or P-384/],
     'a short RSA key': [{ certificate: weak.certificate, key: `file:${weak.key}` }, /2048 bits/],
   };
   fs.chmodSync(path.join(x.dir, 'weak.csr'), 0o600);
