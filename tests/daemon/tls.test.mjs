@@ -7,6 +7,7 @@ import path from 'node:path';
 import tls from 'node:tls';
 import { certificate, openssl } from './lib/certs.mjs';
 import { assert, test, before, after, Daemon, Raw, eventually, exchange, request, FACTORS, METHODS } from './lib/kit.mjs';
+import { Browser } from './lib/login.mjs';
 
 let d;
 let s;
@@ -370,5 +371,30 @@ test('TLS over a UNIX socket', async () => {
   await x.run();
   const r = await request({ ca: x.cert.ca, socketPath: `${x.dir}/api.sock`, host: x.host, path: FACTORS, headers: { authorization: `Bearer ${x.session().token}` } });
   assert.equal(r.status, 200, r.text);
+  await x.stop();
+});
+
+test('what stands on TLS and on proxies alike', async (t) => {
+  const x = await Daemon.start({ tls: true, config: { trusted_proxies: ['127.0.0.0/8'] } });
+  const lines = () => x.logLines().filter((l) => l.event === 'request');
+  await t.test('cookies are bound to the host, and secure', async () => {
+    const b = new Browser(x);
+    const page = await b.authorize();
+    assert.equal(page.status, 200, page.text);
+    assert.ok(b.setCookies.length > 0);
+    for (const c of b.setCookies) assert.match(c, /^__Host-[^;]+;.*\bSecure\b/);
+  });
+  await t.test('forwarding headers of a trusted proxy that speaks TLS to us', async () => {
+    await x.http({ path: '/nope', headers: { 'x-forwarded-for': '192.0.2.9' } });
+    await eventually(() => lines().some((l) => l.address === '192.0.2.9'), 'the address in the log');
+  });
+  await t.test('the issuer is https', async () =>
+    assert.equal((await x.http({ path: '/.well-known/openid-configuration' })).json.issuer, `https://localhost:${x.port}/`));
+  await x.stop();
+});
+
+test('without TLS no Strict-Transport-Security is sent, whatever is set', async () => {
+  const x = await Daemon.start({ tls: false, config: { tls: { hsts_max_age: 1000 } } });
+  assert.equal((await x.http({ path: '/nope' })).headers['strict-transport-security'], undefined);
   await x.stop();
 });
