@@ -262,13 +262,12 @@ test('GET /api-errors/<code> explains', async () => {
   assert.equal((await d.http({ path: '/api-errors/A0E-999-0001' })).status, 404);
 });
 
-test('/.well-known/jwks.json publishes the signing key', async () => {
+test('/.well-known/jwks.json publishes the signing keys', async () => {
   const r = await d.http({ path: '/.well-known/jwks.json' });
   assert.equal(r.status, 200);
-  assert.ok(r.json.keys.length >= 1);
+  assert.deepEqual(r.json.keys.map((k) => k.alg).sort(), ['ES256', 'RS256']);
   for (const k of r.json.keys) {
-    assert.equal(k.kty, 'RSA');
-    assert.ok(k.kid && k.n && k.e);
+    assert.ok(k.kid && (k.kty === 'RSA' ? k.n && k.e : k.kty === 'EC' && k.x && k.y), k.kty);
     for (const secret of ['d', 'p', 'q', 'dp', 'dq', 'qi']) assert.equal(k[secret], undefined);
   }
 });
