@@ -40,7 +40,11 @@ enum ma_admin_opt {
     MA_OPT_AMR = 1 << 5,
     MA_OPT_SINCE = 1 << 6,
     MA_OPT_TTL = 1 << 7,
-    MA_OPT_AUTH_TIME = 1 << 8
+    MA_OPT_AUTH_TIME = 1 << 8,
+    MA_OPT_VAULT = 1 << 9,
+    MA_OPT_WATCH = 1 << 10,
+    MA_OPT_FORCE = 1 << 11,
+    MA_OPT_PASSPHRASE_FILE = 1 << 12
 };
 #define MA_ADMIN_POSITIONAL_MAX 2
 struct ma_admin_args {
@@ -50,6 +54,7 @@ struct ma_admin_args {
     uint32_t given; /* enum ma_admin_opt */
     struct ma_span user, client, scope, audience, amr, since;
     int64_t ttl, auth_time;
+    struct ma_span passphrase_file; /* of commands that myaccountctl runs itself: never sent */
 };
 /* Arguments behind the program's name, options and positionals in any order. Spans are borrowed from
  * argv or arena. MA_OK; MA_E_INVAL: usage error, *ret_why says which (arena); MA_E_NOMEM.
@@ -92,6 +97,11 @@ struct ma_admin_env {
      * running daemon can. */
     int (*check_account)(void *arg, const struct ma_account_check *check, const char **ret_status,
                          int64_t *ret_expires_in_s);
+    /* Values may have to be sealed anew: begin soon. NULL: nobody does, the command does it itself. */
+    void (*reseal)(void *arg);
+    /* One line about how far a long command is. NULL: nobody looks. */
+    void (*progress)(void *arg, const char *line);
+    int64_t peer_uid;                          /* who gave the command; the daemon sets it for each */
     const char *(*routes)(struct ma_arena *a); /* the route table as text, arena */
     struct ma_jose *jose;
     struct ma_vault *vault;

@@ -21,6 +21,7 @@ struct ma_http_server;
 struct ma_app_shared;
 struct ma_route;
 struct ma_admin;
+struct ma_resealer;
 
 /* A reference-counted configuration snapshot. */
 struct ma_conf_ref;
@@ -45,6 +46,7 @@ struct ma_app {
     struct ma_courier *courier;
     struct ma_lanes *lanes;
     struct ma_admin *admin;
+    struct ma_resealer *resealer;
     struct ma_http_server *http, *health;
     const struct ma_route *routes; /* of the API listener; owned */
     struct ma_db *writer;          /* the WRITE lane's */

@@ -30,6 +30,8 @@ struct ma_seal_id {
     struct ma_span user; /* empty where no user owns the row */
 };
 #define MA_SEAL_OVERHEAD (1 + 4 + 12 + 16)
+#define MA_SEAL_KEY_AT 1  /* where a sealed value names its key */
+#define MA_SEAL_KEY_LEN 4 /* bytes of that name, big-endian */
 /* arena copies. MA_E_AUTH when a blob was changed, moved or sealed with a key that is not there. */
 MA_MUST_USE int ma_vault_seal(struct ma_vault *v, struct ma_arena *a, const struct ma_seal_id *id, struct ma_span plain,
                               struct ma_span *ret);
@@ -40,6 +42,29 @@ MA_MUST_USE int ma_vault_open_blob(struct ma_vault *v, struct ma_arena *a, const
  * "recovery-code", "session", … */
 MA_MUST_USE int ma_vault_mac(struct ma_vault *v, const char *purpose, struct ma_span context, struct ma_span value,
                              uint8_t out[32]);
+
+/* --- the ring: which keys there are, a new one, and the end of old ones --- */
+#define MA_VAULT_KEYS_MAX 64
+struct ma_vault_key_info {
+    uint32_t id;
+    int64_t created_s; /* since the epoch */
+    bool seals;        /* the newest: new values are sealed with it */
+};
+/* Copies the ring's list, oldest first as the file has it; returns how many. Thread-safe. */
+size_t ma_vault_keys(struct ma_vault *v, struct ma_vault_key_info ret[MA_VAULT_KEYS_MAX]);
+uint32_t ma_vault_newest(struct ma_vault *v);
+/* The id of the key a value was sealed with; 0 for what is no sealed value. */
+uint32_t ma_seal_key(struct ma_span sealed);
+/* Adds a fresh key that seals from now on, in the file first and then here, and seals the canary anew. Older keys go on
+ * opening. MA_E_RANGE when the ring is full, MA_E_PERM, MA_E_IO, MA_E_PARSE; then nothing has changed, or (after a
+ * failure to seal the canary) the new key is there already. Thread-safe. */
+MA_MUST_USE int ma_vault_rotate(struct ma_vault *v, int64_t now_s, uint32_t *ret_id, char why[256]);
+/* Takes the keys with these ids out of the ring, for good: whatever is still sealed with them is lost. The newest is
+ * never taken. The canary is sealed anew first when it needs one of them. Thread-safe. */
+MA_MUST_USE int ma_vault_retire(struct ma_vault *v, const uint32_t *ids, size_t n, char why[256]);
+/* A name of this set of keys that tells nothing of them: 16 hex digits, the same for as long as the pepper. */
+#define MA_VAULT_NAME_LEN 16
+MA_MUST_USE int ma_vault_name(struct ma_vault *v, char ret[MA_VAULT_NAME_LEN + 1]);
 
 /* Reads a secret reference: "file:/path" (owner root or us, mode ≤ 0640, O_NOFOLLOW, regular,
  * ≤ 64 KiB; one trailing newline removed) or "cred:name" ($CREDENTIALS_DIRECTORY). arena.

@@ -26,8 +26,10 @@ static const struct ma_command commands[] = {
     {"account list", "USER", ma_cmd_account_list, MA_NEED_DB, 0, 0, 1, 1},
     {"account check", "USER [ID]", ma_cmd_account_check, MA_NEED_DAEMON, 0, 0, 1, 2},
     {"audit", "[--user ID] [--since TIME]", ma_cmd_audit, MA_NEED_DB, MA_OPT_USER | MA_OPT_SINCE, 0, 0, 0},
-    {"keys list", "", ma_cmd_keys_list, MA_NEED_JOSE | MA_NEED_DB, 0, 0, 0, 0},
-    {"keys rotate", "[RS256|ES256]", ma_cmd_keys_rotate, MA_NEED_JOSE | MA_NEED_DB, 0, 0, 0, 1},
+    {"keys list", "", ma_cmd_keys_list, MA_NEED_JOSE | MA_NEED_DB | MA_NEED_VAULT, 0, 0, 0, 0},
+    {"keys rotate", "[RS256|ES256] | --vault [--watch]", ma_cmd_keys_rotate, MA_NEED_JOSE | MA_NEED_DB | MA_NEED_VAULT,
+     MA_OPT_VAULT | MA_OPT_WATCH, 0, 0, 1},
+    {"keys reseal", "[--watch]", ma_cmd_keys_reseal, MA_NEED_DB | MA_NEED_VAULT, MA_OPT_WATCH, 0, 0, 0},
     {"outbox list", "", ma_cmd_outbox_list, MA_NEED_DB, 0, 0, 0, 0},
     {"outbox retry", "[ID]", ma_cmd_outbox_retry, MA_NEED_DB, 0, 0, 0, 1},
     {"routes", "", ma_cmd_routes, MA_NEED_LOCAL, 0, 0, 0, 0},
@@ -49,8 +51,11 @@ static const char usage_text[] =
     "  account list USER | check USER [ID]\n"
     "                                 connected accounts; check: whether their tokens can be renewed\n"
     "  audit [--user ID] [--since TIME]\n"
-    "  keys list | rotate [RS256|ES256]\n"
-    "                                 the keys that sign tokens; rotate: new ones, of both or one algorithm\n"
+    "  keys list                      signing keys, vault keys and what they seal\n"
+    "  keys rotate [RS256|ES256] | rotate --vault [--watch]\n"
+    "                                 new keys that sign tokens, of both or one algorithm, or a new vault key;\n"
+    "                                 --watch: until everything is sealed with it\n"
+    "  keys reseal [--watch]          go on sealing with the newest vault key, and say how far that is\n"
     "  outbox list | retry [ID]       messages given up on\n"
     "  routes                         print the route table\n"
     "  backup FILE                    write a consistent copy of the database\n"
@@ -106,6 +111,19 @@ void ma_cmd_changed(const struct ma_cmd *c)
 {
     if (c->env->state_changed)
         c->env->state_changed(c->env->arg);
+}
+
+int ma_cmd_audit_row(struct ma_cmd *c, struct ma_db *db, const char *type, const char *operation,
+                     struct ma_span user_id, const char *detail)
+{
+    const char *text =
+        ma_arena_printf(c->a, "{\"actor\":\"operator\",\"uid\":%lld%s}", (long long)c->env->peer_uid, detail);
+    struct ma_audit_row row = {.at = ma_cmd_now(c),
+                               .type = ma_span_str(type),
+                               .operation = ma_span_str(operation),
+                               .user_id = user_id,
+                               .detail = ma_span_str(text)};
+    return text ? ma_audit_insert(db, &row) : MA_E_NOMEM;
 }
 
 int64_t ma_cmd_now(const struct ma_cmd *c)

@@ -13,12 +13,22 @@
 #define MA_OPT_HELP 1001
 
 static const struct option long_options[] = {
-    {"config", required_argument, NULL, MA_OPT_CONFIG},       {"help", no_argument, NULL, MA_OPT_HELP},
-    {"dry-run", no_argument, NULL, MA_OPT_DRY_RUN},           {"user", required_argument, NULL, MA_OPT_USER},
-    {"client", required_argument, NULL, MA_OPT_CLIENT},       {"scope", required_argument, NULL, MA_OPT_SCOPE},
-    {"audience", required_argument, NULL, MA_OPT_AUDIENCE},   {"amr", required_argument, NULL, MA_OPT_AMR},
-    {"since", required_argument, NULL, MA_OPT_SINCE},         {"ttl", required_argument, NULL, MA_OPT_TTL},
-    {"auth-time", required_argument, NULL, MA_OPT_AUTH_TIME}, {NULL, 0, NULL, 0},
+    {"config", required_argument, NULL, MA_OPT_CONFIG},
+    {"help", no_argument, NULL, MA_OPT_HELP},
+    {"dry-run", no_argument, NULL, MA_OPT_DRY_RUN},
+    {"user", required_argument, NULL, MA_OPT_USER},
+    {"client", required_argument, NULL, MA_OPT_CLIENT},
+    {"scope", required_argument, NULL, MA_OPT_SCOPE},
+    {"audience", required_argument, NULL, MA_OPT_AUDIENCE},
+    {"amr", required_argument, NULL, MA_OPT_AMR},
+    {"since", required_argument, NULL, MA_OPT_SINCE},
+    {"ttl", required_argument, NULL, MA_OPT_TTL},
+    {"auth-time", required_argument, NULL, MA_OPT_AUTH_TIME},
+    {"vault", no_argument, NULL, MA_OPT_VAULT},
+    {"watch", no_argument, NULL, MA_OPT_WATCH},
+    {"force", no_argument, NULL, MA_OPT_FORCE},
+    {"passphrase-file", required_argument, NULL, MA_OPT_PASSPHRASE_FILE},
+    {NULL, 0, NULL, 0},
 };
 
 /* The name of an option bit, for messages. */
@@ -62,6 +72,9 @@ static bool take_option(struct ma_admin_args *args, int opt, const char *value)
         return true;
     case MA_OPT_SINCE:
         args->since = ma_span_str(value);
+        return true;
+    case MA_OPT_PASSPHRASE_FILE:
+        args->passphrase_file = ma_span_str(value);
         return true;
     case MA_OPT_TTL:
         return parse_int(value, &args->ttl);

@@ -145,6 +145,12 @@ static int admin_check(void *arg, const struct ma_account_check *in, const char 
     return admin_read(arg, check_with, &c);
 }
 
+static void admin_reseal(void *arg)
+{
+    const struct ma_app *app = arg;
+    ma_resealer_poke(app->resealer);
+}
+
 int ma_app_start_admin(struct ma_app *app, char why[256])
 {
     struct ma_conf_ref *ref = ma_app_conf(app);
@@ -156,6 +162,7 @@ int ma_app_start_admin(struct ma_app *app, char why[256])
         .state_changed = admin_changed,
         .health = admin_health,
         .check_account = admin_check,
+        .reseal = admin_reseal,
         .routes = ma_api_routes_text,
         .jose = app->jose,
         .vault = app->vault,

@@ -18,6 +18,11 @@ void ma_shared_set_stopping(struct ma_app_shared *s);
 
 /* Administration callbacks (src/app/admin_env.c). */
 MA_MUST_USE int ma_app_start_admin(struct ma_app *app, char why[256]);
+/* Sealing anew after a change of vault keys (src/app/resealer.c). Sets app->resealer; after the lanes have started.
+ * poke: there may be work; any thread. stop: before the lanes stop. NULL is fine. */
+MA_MUST_USE int ma_resealer_start(struct ma_app *app, char why[256]);
+void ma_resealer_poke(struct ma_resealer *r);
+void ma_resealer_stop(struct ma_resealer *r);
 /* Reload (src/app/reload.c). */
 void ma_app_audiences(const struct ma_conf *conf, struct ma_arena *a, struct ma_span **ret, size_t *ret_n);
 

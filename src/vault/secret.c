@@ -146,6 +146,22 @@ int ma_vault_file_create(const struct ma_vault_dir *d, const char *name, struct 
     return MA_OK;
 }
 
+int ma_vault_file_replace(const struct ma_vault_dir *d, const char *name, const char *next, struct ma_span text,
+                          char why[MA_WHY_MAX])
+{
+    if (unlinkat(d->fd, next, 0) != 0 && errno != ENOENT) /* what a crash left behind */
+        return ma_why_errno(why, MA_E_IO, d->name, errno);
+    const int rc = ma_vault_file_create(d, next, text, why);
+    if (rc != MA_OK)
+        return rc;
+    if (renameat(d->fd, next, d->fd, name) != 0 || fsync(d->fd) != 0) {
+        const int err = errno;
+        unlinkat(d->fd, next, 0);
+        return ma_why_errno(why, MA_E_IO, d->name, err);
+    }
+    return MA_OK;
+}
+
 /* --- references --- */
 
 /* The path a reference means. MA_E_INVAL for forms we do not know. */
