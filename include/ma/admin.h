@@ -71,6 +71,7 @@ enum ma_admin_need {
     MA_NEED_JOSE = 4,     /* the signing keys */
     MA_NEED_DAEMON = 8,   /* only a running daemon can answer */
     MA_NEED_LOCAL = 16,   /* answered by myaccountctl itself */
+    MA_NEED_ALONE = 64,   /* by myaccountctl itself, whether or not a daemon runs; never in a daemon */
     MA_NEED_DOCUMENT = 32 /* the first positional is a file (or "-") that becomes the payload */
 };
 /* The needs of a parsed command. */
@@ -101,6 +102,7 @@ struct ma_admin_env {
     void (*reseal)(void *arg);
     /* One line about how far a long command is. NULL: nobody looks. */
     void (*progress)(void *arg, const char *line);
+    bool alone;                                /* this is myaccountctl, with its user's rights: MA_NEED_ALONE may run */
     int64_t peer_uid;                          /* who gave the command; the daemon sets it for each */
     const char *(*routes)(struct ma_arena *a); /* the route table as text, arena */
     struct ma_jose *jose;
@@ -114,6 +116,15 @@ struct ma_admin_env {
  * Returns an exit code. Thread-safe as far as the callbacks are. */
 int ma_admin_run(const struct ma_admin_env *env, const struct ma_admin_args *args, struct ma_span payload,
                  struct ma_buf *out, struct ma_buf *err);
+
+/* Files that root makes for the daemon would lock it out. As root, become the owner of `path`, or of its directory
+ * before it is there: for good, or until left. MA_E_PERM. Not for a process with threads. */
+MA_MUST_USE int ma_admin_become_owner(const char *path);
+struct ma_admin_owner {
+    bool entered;
+};
+MA_MUST_USE int ma_admin_owner_enter(const char *path, struct ma_admin_owner *ret);
+void ma_admin_owner_leave(struct ma_admin_owner *o);
 
 /* --- the daemon's side --- */
 struct ma_admin;

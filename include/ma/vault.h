@@ -10,7 +10,7 @@
 #ifndef MA_VAULT_H
 #define MA_VAULT_H
 
-#include "ma/arena.h"
+#include "ma/buf.h"
 #include "ma/log.h"
 #include "ma/rand.h"
 
@@ -65,6 +65,25 @@ MA_MUST_USE int ma_vault_retire(struct ma_vault *v, const uint32_t *ids, size_t 
 /* A name of this set of keys that tells nothing of them: 16 hex digits, the same for as long as the pepper. */
 #define MA_VAULT_NAME_LEN 16
 MA_MUST_USE int ma_vault_name(struct ma_vault *v, char ret[MA_VAULT_NAME_LEN + 1]);
+
+/* --- the key directory in one file, wrapped with a passphrase (src/vault/keyfile.c) ---
+ * "myaccountd-keys\\n" ‖ version 1 ‖ kdf 1 (Argon2id 1.3) ‖ aead 1 (AES-256-GCM) ‖ 0 ‖ passes, KiB, lanes (4 bytes
+ * each, big-endian) ‖ salt (16) ‖ nonce (12) ‖ ciphertext ‖ tag (16); all before the ciphertext is additional data.
+ * Inside, for each file: length of its name (1), name, length (4), content. */
+#define MA_PASSPHRASE_MIN 12   /* bytes, for what is to be wrapped */
+#define MA_PASSPHRASE_MAX 1024 /* bytes */
+#define MA_KEYFILE_MAX (2u << 20)
+/* Vault ring, pepper, canary and signing keys of an existing directory, checked to fit together; appended to out.
+ * name: as ma_vault_name. MA_E_NOTFOUND without keys there; else as ma_vault_open. Slow: Argon2id. */
+MA_MUST_USE int ma_keys_wrap(const char *key_directory, const struct ma_rand *rand, struct ma_span passphrase,
+                             struct ma_buf *out, char name[MA_VAULT_NAME_LEN + 1], char why[256]);
+/* Puts them into a directory that is empty or not there yet (made, 0700); files 0600. All or none. MA_E_AUTH: another
+ * passphrase, or the file was changed; MA_E_PARSE, MA_E_UNSUPPORTED: no such file; MA_E_EXISTS: not empty. */
+MA_MUST_USE int ma_keys_unwrap(const char *key_directory, struct ma_span passphrase, struct ma_span file,
+                               char name[MA_VAULT_NAME_LEN + 1], char why[256]);
+/* Writes a file of secrets: 0600, aside, synced, and only then named. MA_E_EXISTS when the name is taken and force is
+ * not set. */
+MA_MUST_USE int ma_secret_write(const char *path, struct ma_span text, bool force, char why[256]);
 
 /* Reads a secret reference: "file:/path" (owner root or us, mode ≤ 0640, O_NOFOLLOW, regular,
  * ≤ 64 KiB; one trailing newline removed) or "cred:name" ($CREDENTIALS_DIRECTORY). arena.

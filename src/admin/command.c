@@ -33,7 +33,12 @@ static const struct ma_command commands[] = {
     {"outbox list", "", ma_cmd_outbox_list, MA_NEED_DB, 0, 0, 0, 0},
     {"outbox retry", "[ID]", ma_cmd_outbox_retry, MA_NEED_DB, 0, 0, 0, 1},
     {"routes", "", ma_cmd_routes, MA_NEED_LOCAL, 0, 0, 0, 0},
-    {"backup", "FILE", ma_cmd_backup, MA_NEED_DB, 0, 0, 1, 1},
+    {"backup", "FILE [--force]", ma_cmd_backup, MA_NEED_DB | MA_NEED_VAULT, MA_OPT_FORCE, 0, 1, 1},
+    {"restore", "FILE", ma_cmd_restore, MA_NEED_LOCAL | MA_NEED_ALONE, 0, 0, 1, 1},
+    {"keys export", "FILE [--passphrase-file FILE] [--force]", ma_cmd_keys_export, MA_NEED_LOCAL | MA_NEED_ALONE,
+     MA_OPT_PASSPHRASE_FILE | MA_OPT_FORCE, 0, 1, 1},
+    {"keys import", "FILE [--passphrase-file FILE]", ma_cmd_keys_import, MA_NEED_LOCAL | MA_NEED_ALONE,
+     MA_OPT_PASSPHRASE_FILE, 0, 1, 1},
     {"health", "", ma_cmd_health, MA_NEED_DAEMON, 0, 0, 0, 0},
     {"check-config", "", ma_cmd_check_config, MA_NEED_LOCAL, 0, 0, 0, 0},
 };
@@ -58,7 +63,11 @@ static const char usage_text[] =
     "  keys reseal [--watch]          go on sealing with the newest vault key, and say how far that is\n"
     "  outbox list | retry [ID]       messages given up on\n"
     "  routes                         print the route table\n"
-    "  backup FILE                    write a consistent copy of the database\n"
+    "  backup FILE [--force]          write a consistent copy of the database; --force: over an older one\n"
+    "  restore FILE                   put a copy in the place of the database; the daemon must be stopped\n"
+    "  keys export FILE [--passphrase-file FILE] [--force]\n"
+    "  keys import FILE [--passphrase-file FILE]\n"
+    "                                 the key directory in one file, wrapped with a passphrase\n"
     "  health                         ask the running daemon\n"
     "  check-config                   validate the configuration file\n"
     "\n"
@@ -140,6 +149,8 @@ int ma_admin_run(const struct ma_admin_env *env, const struct ma_admin_args *arg
     if (!a)
         return ma_cmd_fail_rc(&c, "myaccountctl", MA_E_NOMEM);
     const char *why = cmd ? ma_command_refuse(a, cmd, args) : "unknown command";
+    if (!why && (cmd->needs & MA_NEED_ALONE) && !env->alone)
+        why = "myaccountctl runs this command itself";
     if (!cmd || why) {
         (void)ma_cmd_fail(&c, "%s", why);
         return MA_EXIT_USAGE;

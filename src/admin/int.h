@@ -52,6 +52,9 @@ int ma_cmd_outbox_list(struct ma_cmd *c);
 int ma_cmd_outbox_retry(struct ma_cmd *c);
 int ma_cmd_routes(struct ma_cmd *c);
 int ma_cmd_backup(struct ma_cmd *c);
+int ma_cmd_restore(struct ma_cmd *c);
+int ma_cmd_keys_export(struct ma_cmd *c);
+int ma_cmd_keys_import(struct ma_cmd *c);
 int ma_cmd_health(struct ma_cmd *c);
 int ma_cmd_check_config(struct ma_cmd *c);
 
