@@ -20,6 +20,7 @@ static const struct ma_command commands[] = {
      MA_OPT_USER | MA_OPT_CLIENT | MA_OPT_SCOPE, 0, 0},
     {"user list", "", ma_cmd_user_list, MA_NEED_DB, 0, 0, 0, 0},
     {"user show", "ID", ma_cmd_user_show, MA_NEED_DB, 0, 0, 1, 1},
+    {"user export", "ID", ma_cmd_user_export, MA_NEED_DB | MA_NEED_VAULT, 0, 0, 1, 1},
     {"user delete", "ID", ma_cmd_user_delete, MA_NEED_DB, 0, 0, 1, 1},
     {"method list", "USER", ma_cmd_method_list, MA_NEED_DB, 0, 0, 1, 1},
     {"method reset", "USER [ID]", ma_cmd_method_reset, MA_NEED_DB, 0, 0, 1, 2},
@@ -51,7 +52,9 @@ static const char usage_text[] =
     "  token --user ID --client ID --scope \"A B\" [--ttl SECONDS] [--audience URL]\n"
     "        [--amr LIST] [--auth-time EPOCH]\n"
     "                                 print an access token signed with the daemon's key\n"
-    "  user list | show ID | delete ID\n"
+    "  user list | show ID\n"
+    "  user export ID                 everything that is held about a user, as one JSON document\n"
+    "  user delete ID                 erase a user\n"
     "  method list USER | reset USER [ID]\n"
     "  account list USER | check USER [ID]\n"
     "                                 connected accounts; check: whether their tokens can be renewed\n"

@@ -145,6 +145,14 @@ static int admin_check(void *arg, const struct ma_account_check *in, const char 
     return admin_read(arg, check_with, &c);
 }
 
+enum { FORGET_WAIT_MS = 5000 };
+
+static int admin_forget(void *arg)
+{
+    const struct ma_app *app = arg;
+    return ma_lanes_truncate_log(app->lanes, FORGET_WAIT_MS);
+}
+
 static void admin_reseal(void *arg)
 {
     const struct ma_app *app = arg;
@@ -163,6 +171,7 @@ int ma_app_start_admin(struct ma_app *app, char why[256])
         .health = admin_health,
         .check_account = admin_check,
         .reseal = admin_reseal,
+        .forget = admin_forget,
         .routes = ma_api_routes_text,
         .jose = app->jose,
         .vault = app->vault,

@@ -32,7 +32,8 @@ struct lane {
     struct ma_ctx *head, **tail;
     struct write_job *jobs, **jobs_tail;
     bool stop;
-    _Atomic int64_t reserved; /* places taken: queued or about to be */
+    uint64_t cuts_wanted, cuts_done; /* WRITE: of the log */
+    _Atomic int64_t reserved;        /* places taken: queued or about to be */
     struct {
         uint64_t key; /* 0: nothing that is bounded */
         bool provider;
@@ -248,14 +249,27 @@ static void write_round(struct ma_lanes *l, struct ma_ctx *batch, int64_t n, str
     finish_jobs(&l->lane[MA_LANE_WRITE], jobs, err);
 }
 
+/* Outside any transaction. A reader in the way is asked again a second later. */
+static void cut_log(struct ma_lanes *l, uint64_t wanted)
+{
+    struct lane *q = &l->lane[MA_LANE_WRITE];
+    if (ma_db_truncate_wal(l->env.writer) != MA_OK)
+        return;
+    (void)pthread_mutex_lock(&q->lock);
+    q->cuts_done = wanted;
+    (void)pthread_cond_broadcast(&q->job_done);
+    (void)pthread_mutex_unlock(&q->lock);
+}
+
 static void *writer_main(void *arg)
 {
     struct ma_lanes *l = arg;
     struct lane *q = &l->lane[MA_LANE_WRITE];
+    uint64_t cut_at = 0; /* the newest wish that was tried */
     int64_t keep_at_us = ma_mono_us() + (int64_t)HOUSEKEEPING_MS * 1000;
     (void)pthread_mutex_lock(&q->lock);
     for (;;) {
-        if (!q->head && !q->jobs) {
+        if (!q->head && !q->jobs && q->cuts_wanted == cut_at) {
             if (q->stop && atomic_load(&q->reserved) == 0)
                 break;
             timed_wait(q, q->stop ? 1 : 1000);
@@ -265,9 +279,13 @@ static void *writer_main(void *arg)
         struct write_job *jobs = q->jobs;
         q->jobs = NULL;
         q->jobs_tail = &q->jobs;
+        cut_at = q->cuts_wanted;
+        bool cut = q->cuts_done != cut_at;
         (void)pthread_mutex_unlock(&q->lock);
         if (batch || jobs)
             write_round(l, batch, n, jobs);
+        if (cut)
+            cut_log(l, cut_at);
         if (ma_mono_us() >= keep_at_us)
             keep_at_us = ma_mono_us() + housekeep(l) * 1000;
         (void)pthread_mutex_lock(&q->lock);
@@ -292,6 +310,23 @@ int ma_lanes_write(struct ma_lanes *l, int (*fn)(struct ma_db *, void *), void *
         (void)pthread_cond_wait(&q->job_done, &q->lock);
     (void)pthread_mutex_unlock(&q->lock);
     return job.result;
+}
+
+int ma_lanes_truncate_log(struct ma_lanes *l, int64_t wait_ms)
+{
+    struct lane *q = &l->lane[MA_LANE_WRITE];
+    struct timespec until;
+    int rc = 0;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += wait_ms / 1000;
+    (void)pthread_mutex_lock(&q->lock);
+    uint64_t mine = ++q->cuts_wanted;
+    (void)pthread_cond_signal(&q->wake);
+    while (q->cuts_done < mine && rc == 0 && !q->stop)
+        rc = pthread_cond_timedwait(&q->job_done, &q->lock, &until);
+    bool done = q->cuts_done >= mine;
+    (void)pthread_mutex_unlock(&q->lock);
+    return done ? MA_OK : MA_E_TIMEOUT;
 }
 
 bool ma_lanes_stopped(struct ma_lanes *l)

@@ -140,6 +140,12 @@ static int local_open(struct local *l, const struct ma_conf *conf, uint32_t need
     return rc;
 }
 
+static int local_forget(void *arg)
+{
+    const struct local *l = arg;
+    return ma_db_truncate_wal(l->db);
+}
+
 static void print_progress(void *arg, const char *line)
 {
     (void)arg;
@@ -154,6 +160,7 @@ static int run_locally(const struct ma_conf *conf, const struct ma_admin_args *a
                                .arg = &l,
                                .write = local_write,
                                .read = local_read,
+                               .forget = local_forget,
                                .progress = print_progress,
                                .alone = true,
                                .peer_uid = getuid(),
