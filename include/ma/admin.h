@@ -100,8 +100,9 @@ struct ma_admin_env {
                          int64_t *ret_expires_in_s);
     /* Values may have to be sealed anew: begin soon. NULL: nobody does, the command does it itself. */
     void (*reseal)(void *arg);
-    /* What was deleted leaves the database's files too. MA_E_TIMEOUT: a little later. */
-    int (*forget)(void *arg);
+    /* What was deleted leaves the database's files too. MA_E_TIMEOUT: a little later; MA_E_RANGE: the database is
+     * larger than max_bytes (0: any size), so that only its log was cut. */
+    int (*forget)(void *arg, int64_t max_bytes);
     /* One line about how far a long command is. NULL: nobody looks. */
     void (*progress)(void *arg, const char *line);
     bool alone;                                /* this is myaccountctl, with its user's rights: MA_NEED_ALONE may run */

@@ -84,6 +84,12 @@ void ma_db_checkpoint(struct ma_db *writer, bool truncate);
 /* Checkpoints the WAL and cuts it to nothing, so that no earlier page is left in a file. MA_E_BUSY while a reader is
  * in the way. Writer, outside a transaction. */
 MA_MUST_USE int ma_db_truncate_wal(struct ma_db *writer);
+/* Rewrites the whole database (VACUUM). Deleted values are overwritten at once (secure_delete), but a row that moved to
+ * another page may have left a copy in the unused part of the one it came from: after this there is none. Holds up all
+ * writing for about a second per 100 MB, and needs as much memory as the database is large; MA_E_RANGE when it is
+ * larger than max_bytes (0: any size). Writer, outside a transaction; then ma_db_truncate_wal. */
+#define MA_DB_SCRUB_MAX (64LL << 20) /* bytes that are rewritten without being asked to */
+MA_MUST_USE int ma_db_scrub(struct ma_db *writer, int64_t max_bytes);
 /* The engine's own examination of every page and reference. MA_E_DB when something is wrong. */
 MA_MUST_USE int ma_db_check(struct ma_db *db, char why[256]);
 /* The schema's version; MA_E_CONFLICT as ma_migrate, also for a database without one. */

@@ -26,7 +26,7 @@ MA_MUST_USE int ma_personal_write(struct ma_db *reader, struct ma_vault *v, stru
 
 /* Erases the user: every row of the tables of ma/owned.h, and the memberships in organizations. Writer, in a
  * transaction; MA_E_NOTFOUND. The audit trail is the caller's business. What is gone from the tables leaves the files
- * with the next ma_db_truncate_wal. */
+ * with ma_db_scrub and ma_db_truncate_wal. */
 MA_MUST_USE int ma_personal_erase(struct ma_db *writer, struct ma_span user_id, int64_t now_ms);
 
 #endif

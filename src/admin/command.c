@@ -40,6 +40,7 @@ static const struct ma_command commands[] = {
      MA_OPT_PASSPHRASE_FILE | MA_OPT_FORCE, 0, 1, 1},
     {"keys import", "FILE [--passphrase-file FILE]", ma_cmd_keys_import, MA_NEED_LOCAL | MA_NEED_ALONE,
      MA_OPT_PASSPHRASE_FILE, 0, 1, 1},
+    {"vacuum", "", ma_cmd_vacuum, MA_NEED_DB, 0, 0, 0, 0},
     {"health", "", ma_cmd_health, MA_NEED_DAEMON, 0, 0, 0, 0},
     {"check-config", "", ma_cmd_check_config, MA_NEED_LOCAL, 0, 0, 0, 0},
 };
@@ -71,6 +72,7 @@ static const char usage_text[] =
     "  keys export FILE [--passphrase-file FILE] [--force]\n"
     "  keys import FILE [--passphrase-file FILE]\n"
     "                                 the key directory in one file, wrapped with a passphrase\n"
+    "  vacuum                         rewrite the database: nothing deleted is left in it; writing waits meanwhile\n"
     "  health                         ask the running daemon\n"
     "  check-config                   validate the configuration file\n"
     "\n"

@@ -48,6 +48,27 @@ int ma_cmd_user_export(struct ma_cmd *c)
 
 /* --- delete --- */
 
+static int forget(struct ma_cmd *c, int64_t max_bytes)
+{
+    return c->env->forget ? c->env->forget(c->env->arg, max_bytes) : MA_OK;
+}
+
+/* The user is gone, whatever became of the files: a warning, no failure. */
+static void say_forgotten(struct ma_cmd *c, int rc)
+{
+    if (rc == MA_E_RANGE)
+        ma_buf_str(c->out,
+                   "the database is too large to be rewritten by the way: unused parts of its pages may still hold "
+                   "copies until you run \"myaccountctl vacuum\"\n");
+    else if (rc == MA_E_TIMEOUT || rc == MA_E_BUSY)
+        ma_buf_str(c->out, "the database's log still holds earlier pages: somebody reads, it is cut when that ends\n");
+    else if (rc != MA_OK)
+        ma_buf_printf(c->out,
+                      "unused parts of the database's pages may still hold copies: %s; run \"myaccountctl "
+                      "vacuum\"\n",
+                      ma_err_text(rc));
+}
+
 /* The rows of the audit trail that name the user stay: whoever makes them nameless does it here, in this
  * transaction, before the row about the erasure is written. */
 static int delete_fn(struct ma_db *db, void *arg)
@@ -64,8 +85,17 @@ int ma_cmd_user_delete(struct ma_cmd *c)
         return fail(c, rc);
     ma_cmd_changed(c);
     ma_buf_printf(c->out, "user %s deleted\n", (const char *)c->args->positional[0].p);
-    if (c->env->forget && c->env->forget(c->env->arg) != MA_OK)
-        ma_buf_str(c->out,
-                   "the database's log still holds earlier pages: a reader is in the way, it is cut when that ends\n");
+    say_forgotten(c, forget(c, MA_DB_SCRUB_MAX));
+    return MA_EXIT_OK;
+}
+
+/* --- vacuum --- */
+
+int ma_cmd_vacuum(struct ma_cmd *c)
+{
+    int rc = forget(c, 0);
+    if (rc != MA_OK)
+        return ma_cmd_fail_rc(c, "vacuum", rc);
+    ma_buf_str(c->out, "the database is rewritten: nothing that was deleted is left in its files\n");
     return MA_EXIT_OK;
 }

@@ -145,12 +145,12 @@ static int admin_check(void *arg, const struct ma_account_check *in, const char 
     return admin_read(arg, check_with, &c);
 }
 
-enum { FORGET_WAIT_MS = 5000 };
+enum { FORGET_WAIT_MS = 10000, REWRITE_WAIT_MS = 3600000 };
 
-static int admin_forget(void *arg)
+static int admin_forget(void *arg, int64_t max_bytes)
 {
     const struct ma_app *app = arg;
-    return ma_lanes_truncate_log(app->lanes, FORGET_WAIT_MS);
+    return ma_lanes_scrub(app->lanes, max_bytes, max_bytes > 0 ? FORGET_WAIT_MS : REWRITE_WAIT_MS);
 }
 
 static void admin_reseal(void *arg)

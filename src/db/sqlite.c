@@ -607,6 +607,25 @@ int ma_db_truncate_wal(struct ma_db *writer)
     return checkpoint(writer, SQLITE_CHECKPOINT_TRUNCATE);
 }
 
+static int64_t pragma_int(struct ma_db *db, const char *pragma)
+{
+    sqlite3_stmt *s MA_CLEANUP(finalize_p) = NULL;
+    bool ok = sqlite3_prepare_v2(db->h, pragma, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW;
+    return ok ? sqlite3_column_int64(s, 0) : 0;
+}
+
+int ma_db_scrub(struct ma_db *writer, int64_t max_bytes)
+{
+    if (writer->role != MA_DB_WRITER || writer->tx != TX_NONE)
+        return MA_E_INVAL;
+    if (max_bytes > 0 && pragma_int(writer, "PRAGMA page_count") * pragma_int(writer, "PRAGMA page_size") > max_bytes)
+        return MA_E_RANGE;
+    (void)sqlite3_limit(writer->h, SQLITE_LIMIT_ATTACHED, 1); /* it attaches the copy it builds */
+    int rc = sqlite3_exec(writer->h, "VACUUM", NULL, NULL, NULL);
+    (void)sqlite3_limit(writer->h, SQLITE_LIMIT_ATTACHED, 0);
+    return rc == SQLITE_OK ? MA_OK : fail(writer, rc, NULL);
+}
+
 static int vacuum_into(struct ma_db *db, const char *to, char why[MA_WHY_MAX])
 {
     sqlite3_stmt *s MA_CLEANUP(finalize_p) = NULL;
