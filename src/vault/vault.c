@@ -392,6 +392,17 @@ static int vault_fill(struct ma_vault *v, const char *key_directory, char why[MA
     return ma_vault_dir_has(&d, MA_VAULT_RING_FILE) ? vault_read(v, &d, why) : vault_create(v, &d, why);
 }
 
+/* A change of keys must get in between requests that seal and open all the time. */
+static void lock_init(struct ma_vault *v)
+{
+    pthread_rwlockattr_t attr;
+
+    (void)pthread_rwlockattr_init(&attr);
+    (void)pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    (void)pthread_rwlock_init(&v->lock, &attr);
+    (void)pthread_rwlockattr_destroy(&attr);
+}
+
 int ma_vault_open(const char *key_directory, const struct ma_rand *rand, struct ma_vault **ret, char why[256])
 {
     struct ma_vault *v = ma_secure_alloc(sizeof *v);
@@ -401,7 +412,7 @@ int ma_vault_open(const char *key_directory, const struct ma_rand *rand, struct 
     if (!v)
         return MA_E_NOMEM;
     v->rand = rand;
-    (void)pthread_rwlock_init(&v->lock, NULL);
+    lock_init(v);
     v->dir = strdup(key_directory);
     const int rc = !v->dir ? MA_E_NOMEM : vault_fill(v, key_directory, why);
     if (rc != MA_OK) {
