@@ -124,54 +124,23 @@ static const char *const owned[] = {
 /* The sweeps, the listing of users and the courier work for all users; a browser brings a ticket, a state or a cookie,
  * a client a code or a token that names the row; a provider's account is looked up to see whose it is, and sign-in
  * begins with whom somebody says to be. */
-static const char *const for_all_users[] = {"USER_LIST",
-                                            "METHOD_EXPIRE",
-                                            "ENROLMENT_EXPIRE",
-                                            "OUTBOX_DUE",
-                                            "OUTBOX_NEXT",
-                                            "OUTBOX_DONE",
-                                            "OUTBOX_RETRY",
-                                            "OUTBOX_DEAD",
-                                            "OUTBOX_REVIVE",
-                                            "OUTBOX_REVIVE_ALL",
-                                            "OUTBOX_DEFER",
-                                            "CONNECT_BY_TICKET",
-                                            "CONNECT_BY_STATE",
-                                            "CONNECT_EXPIRE",
-                                            "ACCOUNT_OWNER",
-                                            "ACCOUNT_LAPSE",
-                                            "ACCOUNT_LAPSE_IDLE",
-                                            "USER_BY_EMAIL",
-                                            "USER_BY_PHONE",
-                                            "HANDLE_OWNER",
-                                            "CREDENTIAL_FIND",
-                                            "SESSION_BY_COOKIE",
-                                            "SESSION_EXPIRE",
-                                            "FLOW_GET",
-                                            "FLOW_UPDATE",
-                                            "FLOW_CONSUME",
-                                            "FLOW_EXPIRE",
-                                            "CHALLENGE_EXPIRE",
-                                            "CODE_GET",
-                                            "CODE_USE",
-                                            "CODE_EXPIRE",
-                                            "FAMILY_GET",
-                                            "FAMILY_EXPIRE",
-                                            "FAMILY_EXPIRE_IDLE",
-                                            "FAMILY_EXPIRE_REVOKED",
-                                            "SEALED_PUT_OUTBOX",
-                                            "SEALED_PUT_CLIENT_STATE",
-                                            "SEALED_PUT_PARAMS",
-                                            "SEALED_PUT_CONNECT_SECRET",
-                                            "SEALED_PUT_RESULT",
-                                            "SEALED_PUT_FLOW",
-                                            NULL};
+static const char *const for_all_users[] = {
+    "USER_LIST",          "METHOD_EXPIRE",      "ENROLMENT_EXPIRE",      "OUTBOX_DUE",
+    "OUTBOX_NEXT",        "OUTBOX_DONE",        "OUTBOX_RETRY",          "OUTBOX_DEAD",
+    "OUTBOX_REVIVE",      "OUTBOX_REVIVE_ALL",  "OUTBOX_DEFER",          "CONNECT_BY_TICKET",
+    "CONNECT_BY_STATE",   "CONNECT_EXPIRE",     "ACCOUNT_OWNER",         "ACCOUNT_LAPSE",
+    "ACCOUNT_LAPSE_IDLE", "USER_BY_EMAIL",      "USER_BY_PHONE",         "HANDLE_OWNER",
+    "CREDENTIAL_FIND",    "SESSION_BY_COOKIE",  "SESSION_EXPIRE",        "FLOW_GET",
+    "FLOW_UPDATE",        "FLOW_CONSUME",       "FLOW_EXPIRE",           "CHALLENGE_EXPIRE",
+    "CODE_GET",           "CODE_USE",           "CODE_EXPIRE",           "FAMILY_GET",
+    "FAMILY_EXPIRE",      "FAMILY_EXPIRE_IDLE", "FAMILY_EXPIRE_REVOKED", NULL};
 
 /* Changing the keys of the vault goes through all there is, too. */
 static bool all_users(const char *name)
 {
-    return listed(name, for_all_users) || strncmp(name, "SEALED_LIST_", 12) == 0 ||
-           strncmp(name, "SEALED_COUNT_", 13) == 0;
+    static const char *const by_user[] = {"SEALED_PUT_METHOD", "SEALED_PUT_ACCESS_TOKEN", "SEALED_PUT_REFRESH_TOKEN",
+                                          "SEALED_PUT_CLAIMS", NULL};
+    return listed(name, for_all_users) || (strncmp(name, "SEALED_", 7) == 0 && !listed(name, by_user));
 }
 
 static bool names_table(const char *sql, const char *table)
