@@ -21,6 +21,7 @@
     X(OWNED_CHALLENGE)                                                                                                 \
     X(OWNED_CODE)                                                                                                      \
     X(OWNED_FAMILY)                                                                                                    \
+    X(OWNED_REVOCATION)                                                                                                \
     X(OWNED_CONSENT)                                                                                                   \
     X(OBJECT_NEXT)
 
