@@ -336,6 +336,7 @@ int main(void)
 {
     Suite *s = suite_create("backup");
     TCase *c = tcase_create("all");
+    tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, NULL, teardown);
     tcase_add_test(c, says_what_it_made);
     tcase_add_test(c, force_replaces);

@@ -353,6 +353,7 @@ int main(void)
 {
     Suite *s = suite_create("personal");
     TCase *c = tcase_create("all");
+    tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, NULL, teardown);
     tcase_add_test(c, every_table_and_column_is_listed);
     tcase_add_test(c, the_document_tells_everything);

@@ -376,6 +376,7 @@ int main(void)
 {
     Suite *s = suite_create("sealed");
     TCase *c = tcase_create("all");
+    tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, NULL, teardown);
     tcase_add_test(c, every_blob_is_known);
     tcase_add_test(c, sources_seal_what_is_listed);

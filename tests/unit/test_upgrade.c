@@ -234,6 +234,7 @@ int main(void)
 {
     Suite *s = suite_create("upgrade");
     TCase *c = tcase_create("all");
+    tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, NULL, teardown);
     tcase_add_loop_test(c, every_version_comes_forward, 1, RELEASED + 1);
     tcase_add_loop_test(c, rows_survive, 1, RELEASED + 1);
