@@ -43,7 +43,11 @@ enum ma_admin_opt {
     MA_OPT_AUTH_TIME = 1 << 8,
     MA_OPT_MIN_COUNT = 1 << 20,
     MA_OPT_PREFIX_BYTES = 1 << 21,
-    MA_OPT_MEMORY = 1 << 22
+    MA_OPT_MEMORY = 1 << 22,
+    MA_OPT_VAULT = 1 << 9,
+    MA_OPT_WATCH = 1 << 10,
+    MA_OPT_FORCE = 1 << 11,
+    MA_OPT_PASSPHRASE_FILE = 1 << 12
 };
 #define MA_ADMIN_POSITIONAL_MAX 2
 struct ma_admin_args {
@@ -53,6 +57,7 @@ struct ma_admin_args {
     uint32_t given; /* enum ma_admin_opt */
     struct ma_span user, client, scope, audience, amr, since;
     int64_t ttl, auth_time, min_count, prefix_bytes, memory;
+    struct ma_span passphrase_file; /* of commands that myaccountctl runs itself: never sent */
 };
 /* Arguments behind the program's name, options and positionals in any order. Spans are borrowed from
  * argv or arena. MA_OK; MA_E_INVAL: usage error, *ret_why says which (arena); MA_E_NOMEM.
@@ -69,8 +74,9 @@ enum ma_admin_need {
     MA_NEED_JOSE = 4,       /* the signing keys */
     MA_NEED_DAEMON = 8,     /* only a running daemon can answer */
     MA_NEED_LOCAL = 16,     /* answered by myaccountctl itself */
+    MA_NEED_DOCUMENT = 32,  /* the first positional is a file (or "-") that becomes the payload */
     MA_NEED_NO_CONFIG = 64, /* --config may be left out */
-    MA_NEED_DOCUMENT = 32   /* the first positional is a file (or "-") that becomes the payload */
+    MA_NEED_ALONE = 128     /* by myaccountctl itself, whether or not a daemon runs; never in a daemon */
 };
 /* The needs of a parsed command. */
 uint32_t ma_admin_needs(const struct ma_admin_args *args);
@@ -96,6 +102,15 @@ struct ma_admin_env {
      * running daemon can. */
     int (*check_account)(void *arg, const struct ma_account_check *check, const char **ret_status,
                          int64_t *ret_expires_in_s);
+    /* Values may have to be sealed anew: begin soon. NULL: nobody does, the command does it itself. */
+    void (*reseal)(void *arg);
+    /* What was deleted leaves the database's files too. MA_E_TIMEOUT: a little later; MA_E_RANGE: the database is
+     * larger than max_bytes (0: any size), so that only its log was cut. */
+    int (*forget)(void *arg, int64_t max_bytes);
+    /* One line about how far a long command is. NULL: nobody looks. */
+    void (*progress)(void *arg, const char *line);
+    bool alone;                                /* this is myaccountctl, with its user's rights: MA_NEED_ALONE may run */
+    int64_t peer_uid;                          /* who gave the command; the daemon sets it for each */
     const char *(*routes)(struct ma_arena *a); /* the route table as text, arena */
     struct ma_jose *jose;
     struct ma_vault *vault;
@@ -108,6 +123,15 @@ struct ma_admin_env {
  * Returns an exit code. Thread-safe as far as the callbacks are. */
 int ma_admin_run(const struct ma_admin_env *env, const struct ma_admin_args *args, struct ma_span payload,
                  struct ma_buf *out, struct ma_buf *err);
+
+/* Files that root makes for the daemon would lock it out. As root, become the owner of `path`, or of its directory
+ * before it is there: for good, or until left. MA_E_PERM. Not for a process with threads. */
+MA_MUST_USE int ma_admin_become_owner(const char *path);
+struct ma_admin_owner {
+    bool entered;
+};
+MA_MUST_USE int ma_admin_owner_enter(const char *path, struct ma_admin_owner *ret);
+void ma_admin_owner_leave(struct ma_admin_owner *o);
 
 /* --- the daemon's side --- */
 struct ma_admin;

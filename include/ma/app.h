@@ -23,6 +23,7 @@ struct ma_breached;
 struct ma_app_shared;
 struct ma_route;
 struct ma_admin;
+struct ma_resealer;
 
 /* A reference-counted configuration snapshot. */
 struct ma_conf_ref;
@@ -48,6 +49,7 @@ struct ma_app {
     struct ma_courier *courier;
     struct ma_lanes *lanes;
     struct ma_admin *admin;
+    struct ma_resealer *resealer;
     struct ma_http_server *http, *health;
     struct ma_tls *tls;            /* of the API listener; NULL: plain */
     const struct ma_route *routes; /* of the API listener; owned */

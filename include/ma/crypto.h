@@ -71,6 +71,15 @@ bool ma_password_needs_rehash(const char *stored, struct ma_argon2_params p);
 #define MA_ARGON2_T_MAX 16u
 #define MA_BCRYPT_COST_MAX 14
 
+/* A key of n bytes (16 to 64) from a passphrase: Argon2id, version 1.3 (RFC 9106). MA_E_UNSUPPORTED for parameters over
+ * the bounds above. Slow. */
+#define MA_KDF_SALT_LEN 16
+MA_MUST_USE int ma_argon2id_key(struct ma_argon2_params p, struct ma_span passphrase,
+                                const uint8_t salt[MA_KDF_SALT_LEN], uint8_t *out, size_t n);
+/* Asks at the process's terminal, without echo; twice when `twice`. out is NUL-terminated, cap bytes. MA_E_NOTFOUND:
+ * there is no terminal; MA_E_INVAL: the two differ, or nothing was given. Not thread-safe. */
+MA_MUST_USE int ma_passphrase_ask(const char *prompt, bool twice, char *out, size_t cap);
+
 /* --- asymmetric keys --- */
 enum ma_jws_alg {
     MA_JWS_NONE = 0, /* "not an algorithm we know"; never verifies */

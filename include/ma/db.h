@@ -81,8 +81,45 @@ struct ma_span ma_col_dup(struct ma_stmt *st, int i, struct ma_arena *a); /* are
 MA_MUST_USE int ma_migrate(struct ma_db *writer, int64_t now_ms, char why[256]);
 /* Checkpoints the WAL (writer, when idle). truncate: also shrink the file. */
 void ma_db_checkpoint(struct ma_db *writer, bool truncate);
-/* A consistent copy into a new file (VACUUM INTO), mode 0600; MA_E_EXISTS when it is there. */
-MA_MUST_USE int ma_db_backup(struct ma_db *db, const char *to, char why[256]);
+/* Checkpoints the WAL and cuts it to nothing, so that no earlier page is left in a file. MA_E_BUSY while a reader is
+ * in the way. Writer, outside a transaction. */
+MA_MUST_USE int ma_db_truncate_wal(struct ma_db *writer);
+/* Rewrites the whole database (VACUUM). Deleted values are overwritten at once (secure_delete), but a row that moved to
+ * another page may have left a copy in the unused part of the one it came from: after this there is none. Holds up all
+ * writing for about a second per 100 MB, and needs as much memory as the database is large; MA_E_RANGE when it is
+ * larger than max_bytes (0: any size). Writer, outside a transaction; then ma_db_truncate_wal. */
+#define MA_DB_SCRUB_MAX (64LL << 20) /* bytes that are rewritten without being asked to */
+MA_MUST_USE int ma_db_scrub(struct ma_db *writer, int64_t max_bytes);
+/* The engine's own examination of every page and reference. MA_E_DB when something is wrong. */
+MA_MUST_USE int ma_db_check(struct ma_db *db, char why[256]);
+/* The schema's version; MA_E_CONFLICT as ma_migrate, also for a database without one. */
+MA_MUST_USE int ma_db_schema(struct ma_db *db, int64_t *ret_version, char why[256]);
+
+/* --- copies (src/db/backup.c, src/db/restore.c) --- */
+struct ma_db_copy {
+    int64_t bytes, schema;
+};
+/* A consistent copy (VACUUM INTO a file aside), mode 0600, examined, made durable and only then given its name. Writers
+ * go on meanwhile. MA_E_EXISTS when the name is taken and force is not set; MA_E_INVAL for the database's own files;
+ * MA_E_BUSY while another copy is made under this name. Nothing is left after a failure. */
+MA_MUST_USE int ma_db_backup(struct ma_db *db, const char *to, bool force, struct ma_db_copy *ret, char why[256]);
+
+struct ma_db_restore {
+    int from;              /* descriptor of the copy, open for reading; the caller's */
+    const char *from_name; /* for messages */
+    int64_t now_ms;
+    /* Looks at the copy, brought to this program's schema, before it is used: a writer outside a transaction. */
+    int (*check)(void *arg, struct ma_db *copy, char why[256]);
+    void *arg;
+};
+struct ma_db_restored {
+    int64_t schema;       /* of the copy as it came */
+    char kept[4096 + 64]; /* what the replaced database is called now; "" when there was none */
+};
+/* Puts a copy in the place of the database at `path`, which nobody may have open (MA_E_BUSY). The replaced one is kept
+ * beside it. Until the copy has been examined nothing changes; then it takes the name in one step. */
+MA_MUST_USE int ma_db_restore(const char *path, const struct ma_db_restore *r, struct ma_db_restored *ret,
+                              char why[256]);
 /* Test support: prepares the text, rejects a second statement, and returns the query plan (arena). */
 MA_MUST_USE int ma_db_explain(struct ma_db *db, const struct ma_sql *q, struct ma_arena *a, struct ma_span *ret_plan);
 #ifdef MA_TEST_HOOKS

@@ -50,6 +50,11 @@ void ma_lane_push(struct ma_lanes *l, enum ma_lane lane, struct ma_ctx *ctx);
 /* Runs fn in the writer's next transaction (in a savepoint of its own) and waits for the commit; any
  * thread but the writer's. MA_OK only when committed. */
 MA_MUST_USE int ma_lanes_write(struct ma_lanes *l, int (*fn)(struct ma_db *, void *), void *arg);
+/* Has the writer rewrite the database (ma_db_scrub) and cut its log (ma_db_truncate_wal) between two transactions, so
+ * that nothing deleted is left in the files. Waits for it at most wait_ms: MA_E_TIMEOUT; cutting is tried every second
+ * until it is done all the same. MA_E_RANGE: the log was cut, but the database is larger than max_bytes. Those who wait
+ * at once are served by one rewriting. Any thread but the writer's. */
+MA_MUST_USE int ma_lanes_scrub(struct ma_lanes *l, int64_t max_bytes, int64_t wait_ms);
 /* Whether ma_lanes_write refuses for good. */
 bool ma_lanes_stopped(struct ma_lanes *l);
 /* Queue depths, for health. */

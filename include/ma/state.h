@@ -184,6 +184,9 @@ void ma_state_unref(struct ma_state *s);
  * start and not at the first user's code. Outside a transaction, on the writer. MA_E_AUTH with `why`. */
 MA_MUST_USE int ma_state_bind_vault(struct ma_db *db, struct ma_vault *vault, int64_t now_ms, char why[256]);
 
+/* The same without leaving a mark where there is none: MA_E_NOTFOUND with `why`. A reader is enough. */
+MA_MUST_USE int ma_state_check_vault(struct ma_db *db, struct ma_vault *vault, char why[256]);
+
 /* A plausible e-mail address, as the state document takes it. */
 bool ma_fmt_email(struct ma_span s);
 

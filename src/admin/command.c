@@ -20,21 +20,30 @@ static const struct ma_command commands[] = {
      MA_OPT_USER | MA_OPT_CLIENT | MA_OPT_SCOPE, 0, 0},
     {"user list", "", ma_cmd_user_list, MA_NEED_DB, 0, 0, 0, 0},
     {"user show", "ID", ma_cmd_user_show, MA_NEED_DB, 0, 0, 1, 1},
+    {"user export", "ID", ma_cmd_user_export, MA_NEED_DB | MA_NEED_VAULT, 0, 0, 1, 1},
     {"user delete", "ID", ma_cmd_user_delete, MA_NEED_DB, 0, 0, 1, 1},
     {"method list", "USER", ma_cmd_method_list, MA_NEED_DB, 0, 0, 1, 1},
     {"method reset", "USER [ID]", ma_cmd_method_reset, MA_NEED_DB, 0, 0, 1, 2},
     {"account list", "USER", ma_cmd_account_list, MA_NEED_DB, 0, 0, 1, 1},
     {"account check", "USER [ID]", ma_cmd_account_check, MA_NEED_DAEMON, 0, 0, 1, 2},
     {"audit", "[--user ID] [--since TIME]", ma_cmd_audit, MA_NEED_DB, MA_OPT_USER | MA_OPT_SINCE, 0, 0, 0},
-    {"keys list", "", ma_cmd_keys_list, MA_NEED_JOSE | MA_NEED_DB, 0, 0, 0, 0},
-    {"keys rotate", "[RS256|ES256]", ma_cmd_keys_rotate, MA_NEED_JOSE | MA_NEED_DB, 0, 0, 0, 1},
+    {"keys list", "", ma_cmd_keys_list, MA_NEED_JOSE | MA_NEED_DB | MA_NEED_VAULT, 0, 0, 0, 0},
+    {"keys rotate", "[RS256|ES256] | --vault [--watch]", ma_cmd_keys_rotate, MA_NEED_JOSE | MA_NEED_DB | MA_NEED_VAULT,
+     MA_OPT_VAULT | MA_OPT_WATCH, 0, 0, 1},
+    {"keys reseal", "[--watch]", ma_cmd_keys_reseal, MA_NEED_DB | MA_NEED_VAULT, MA_OPT_WATCH, 0, 0, 0},
     {"outbox list", "", ma_cmd_outbox_list, MA_NEED_DB, 0, 0, 0, 0},
     {"outbox retry", "[ID]", ma_cmd_outbox_retry, MA_NEED_DB, 0, 0, 0, 1},
     {"routes", "", ma_cmd_routes, MA_NEED_LOCAL | MA_NEED_NO_CONFIG, 0, 0, 0, 0},
     {"breached build", "INPUT OUTPUT [--min-count N] [--prefix-bytes N] [--memory MIB]", ma_cmd_breached_build,
      MA_NEED_LOCAL | MA_NEED_NO_CONFIG, MA_OPT_MIN_COUNT | MA_OPT_PREFIX_BYTES | MA_OPT_MEMORY, 0, 2, 2},
     {"breached check", "FILE", ma_cmd_breached_check, MA_NEED_LOCAL | MA_NEED_NO_CONFIG, 0, 0, 1, 1},
-    {"backup", "FILE", ma_cmd_backup, MA_NEED_DB, 0, 0, 1, 1},
+    {"backup", "FILE [--force]", ma_cmd_backup, MA_NEED_DB | MA_NEED_VAULT, MA_OPT_FORCE, 0, 1, 1},
+    {"restore", "FILE", ma_cmd_restore, MA_NEED_LOCAL | MA_NEED_ALONE, 0, 0, 1, 1},
+    {"keys export", "FILE [--passphrase-file FILE] [--force]", ma_cmd_keys_export, MA_NEED_LOCAL | MA_NEED_ALONE,
+     MA_OPT_PASSPHRASE_FILE | MA_OPT_FORCE, 0, 1, 1},
+    {"keys import", "FILE [--passphrase-file FILE]", ma_cmd_keys_import, MA_NEED_LOCAL | MA_NEED_ALONE,
+     MA_OPT_PASSPHRASE_FILE, 0, 1, 1},
+    {"vacuum", "", ma_cmd_vacuum, MA_NEED_DB, 0, 0, 0, 0},
     {"health", "", ma_cmd_health, MA_NEED_DAEMON, 0, 0, 0, 0},
     {"check-config", "", ma_cmd_check_config, MA_NEED_LOCAL, 0, 0, 0, 0},
 };
@@ -47,20 +56,30 @@ static const char usage_text[] =
     "  token --user ID --client ID --scope \"A B\" [--ttl SECONDS] [--audience URL]\n"
     "        [--amr LIST] [--auth-time EPOCH]\n"
     "                                 print an access token signed with the daemon's key\n"
-    "  user list | show ID | delete ID\n"
+    "  user list | show ID\n"
+    "  user export ID                 everything that is held about a user, as one JSON document\n"
+    "  user delete ID                 erase a user\n"
     "  method list USER | reset USER [ID]\n"
     "  account list USER | check USER [ID]\n"
     "                                 connected accounts; check: whether their tokens can be renewed\n"
     "  audit [--user ID] [--since TIME]\n"
-    "  keys list | rotate [RS256|ES256]\n"
-    "                                 the keys that sign tokens; rotate: new ones, of both or one algorithm\n"
+    "  keys list                      signing keys, vault keys and what they seal\n"
+    "  keys rotate [RS256|ES256] | rotate --vault [--watch]\n"
+    "                                 new keys that sign tokens, of both or one algorithm, or a new vault key;\n"
+    "                                 --watch: until everything is sealed with it\n"
+    "  keys reseal [--watch]          go on sealing with the newest vault key, and say how far that is\n"
     "  outbox list | retry [ID]       messages given up on\n"
     "  routes                         print the route table\n"
     "  breached build INPUT OUTPUT [--min-count N] [--prefix-bytes N] [--memory MIB]\n"
     "                                 make a list of breached passwords from lines SHA1HEX:COUNT (\"-\":\n"
     "                                 standard input), in any order\n"
     "  breached check FILE            read all of such a list\n"
-    "  backup FILE                    write a consistent copy of the database\n"
+    "  backup FILE [--force]          write a consistent copy of the database; --force: over an older one\n"
+    "  restore FILE                   put a copy in the place of the database; the daemon must be stopped\n"
+    "  keys export FILE [--passphrase-file FILE] [--force]\n"
+    "  keys import FILE [--passphrase-file FILE]\n"
+    "                                 the key directory in one file, wrapped with a passphrase\n"
+    "  vacuum                         rewrite the database: nothing deleted is left in it; writing waits meanwhile\n"
     "  health                         ask the running daemon\n"
     "  check-config                   validate the configuration file\n"
     "\n"
@@ -115,6 +134,19 @@ void ma_cmd_changed(const struct ma_cmd *c)
         c->env->state_changed(c->env->arg);
 }
 
+int ma_cmd_audit_row(struct ma_cmd *c, struct ma_db *db, const char *type, const char *operation,
+                     struct ma_span user_id, const char *detail)
+{
+    const char *text =
+        ma_arena_printf(c->a, "{\"actor\":\"operator\",\"uid\":%lld%s}", (long long)c->env->peer_uid, detail);
+    struct ma_audit_row row = {.at = ma_cmd_now(c),
+                               .type = ma_span_str(type),
+                               .operation = ma_span_str(operation),
+                               .user_id = user_id,
+                               .detail = ma_span_str(text)};
+    return text ? ma_audit_insert(db, &row) : MA_E_NOMEM;
+}
+
 int64_t ma_cmd_now(const struct ma_cmd *c)
 {
     return c->env->clock->wall_ms(c->env->clock);
@@ -129,6 +161,8 @@ int ma_admin_run(const struct ma_admin_env *env, const struct ma_admin_args *arg
     if (!a)
         return ma_cmd_fail_rc(&c, "myaccountctl", MA_E_NOMEM);
     const char *why = cmd ? ma_command_refuse(a, cmd, args) : "unknown command";
+    if (!why && (cmd->needs & MA_NEED_ALONE) && !env->alone)
+        why = "myaccountctl runs this command itself";
     if (!cmd || why) {
         (void)ma_cmd_fail(&c, "%s", why);
         return MA_EXIT_USAGE;

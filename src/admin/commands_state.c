@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Commands on the state as a whole: apply, export, routes, backup, health, check-config.
+ * Commands on the state as a whole: apply, export, routes, health, check-config.
  */
 #include "ma/admin.h"
 
@@ -98,32 +98,6 @@ int ma_cmd_export(struct ma_cmd *c)
         return MA_EXIT_OK;
     ma_buf_clear(c->out);
     return ma_cmd_fail_rc(c, "export", rc);
-}
-
-/* --- backup --- */
-struct backup_job {
-    const char *file;
-    char why[256];
-};
-
-static int backup_fn(struct ma_db *db, void *arg)
-{
-    struct backup_job *job = arg;
-    return ma_db_backup(db, job->file, job->why);
-}
-
-int ma_cmd_backup(struct ma_cmd *c)
-{
-    struct backup_job job = {.file = ma_arena_strdup(c->a, c->args->positional[0])};
-    if (!job.file)
-        return ma_cmd_fail_rc(c, "backup", MA_E_NOMEM);
-    if (job.file[0] != '/')
-        return ma_cmd_fail(c, "backup: the path must be absolute");
-    int rc = c->env->read(c->env->arg, backup_fn, &job);
-    if (rc != MA_OK)
-        return job.why[0] ? ma_cmd_fail(c, "backup: %s", job.why) : ma_cmd_fail_rc(c, "backup", rc);
-    ma_buf_printf(c->out, "%s written\n", job.file);
-    return MA_EXIT_OK;
 }
 
 /* --- what needs no database --- */

@@ -162,35 +162,6 @@ int ma_cmd_user_show(struct ma_cmd *c)
     return finish(c, c->env->read(c->env->arg, user_show_fn, c), "user");
 }
 
-static int audit_operator(struct ma_cmd *c, struct ma_db *db, const char *type, const char *operation,
-                          struct ma_span method_id)
-{
-    struct ma_audit_row row = {.at = ma_cmd_now(c),
-                               .type = ma_span_str(type),
-                               .operation = ma_span_str(operation),
-                               .user_id = c->args->positional[0],
-                               .method_id = method_id,
-                               .detail = MA_LIT("{\"actor\":\"operator\"}")};
-    return ma_audit_insert(db, &row);
-}
-
-static int user_delete_fn(struct ma_db *db, void *arg)
-{
-    struct ma_cmd *c = arg;
-    int rc = ma_user_delete(db, c->args->positional[0]);
-    return rc == MA_OK ? audit_operator(c, db, "sdu", "delete", MA_SPAN_NULL) : rc;
-}
-
-int ma_cmd_user_delete(struct ma_cmd *c)
-{
-    int code = finish(c, c->env->write(c->env->arg, user_delete_fn, c), "user");
-    if (code != MA_EXIT_OK)
-        return code;
-    ma_cmd_changed(c);
-    ma_buf_printf(c->out, "user %s deleted\n", (const char *)c->args->positional[0].p);
-    return MA_EXIT_OK;
-}
-
 /* --- method --- */
 static int method_list_fn(struct ma_db *db, void *arg)
 {
@@ -216,6 +187,18 @@ struct reset_job {
     const char *missing;
 };
 
+static int audit_reset(struct ma_cmd *c, struct ma_db *db, struct ma_span method_id)
+{
+    const char *detail = ma_arena_printf(c->a, "{\"actor\":\"operator\",\"uid\":%lld}", (long long)c->env->peer_uid);
+    struct ma_audit_row row = {.at = ma_cmd_now(c),
+                               .type = MA_LIT("my_account_authentication_method_succeeded"),
+                               .operation = MA_LIT("delete"),
+                               .user_id = c->args->positional[0],
+                               .method_id = method_id,
+                               .detail = ma_span_str(detail)};
+    return detail ? ma_audit_insert(db, &row) : MA_E_NOMEM;
+}
+
 /* Drops a method with the enrolment sessions that would confirm it. */
 static int reset_one(struct reset_job *job, struct ma_db *db, struct ma_span id)
 {
@@ -226,7 +209,7 @@ static int reset_one(struct reset_job *job, struct ma_db *db, struct ma_span id)
     if (rc != MA_OK)
         return rc;
     job->n++;
-    return audit_operator(job->c, db, "my_account_authentication_method_succeeded", "delete", id);
+    return audit_reset(job->c, db, id);
 }
 
 static int reset_all(struct reset_job *job, struct ma_db *db)

@@ -39,9 +39,12 @@ int ma_cmd_export(struct ma_cmd *c);
 int ma_cmd_token(struct ma_cmd *c);
 int ma_cmd_keys_list(struct ma_cmd *c);
 int ma_cmd_keys_rotate(struct ma_cmd *c);
+int ma_cmd_keys_reseal(struct ma_cmd *c);
 int ma_cmd_user_list(struct ma_cmd *c);
 int ma_cmd_user_show(struct ma_cmd *c);
+int ma_cmd_user_export(struct ma_cmd *c);
 int ma_cmd_user_delete(struct ma_cmd *c);
+int ma_cmd_vacuum(struct ma_cmd *c);
 int ma_cmd_method_list(struct ma_cmd *c);
 int ma_cmd_method_reset(struct ma_cmd *c);
 int ma_cmd_account_list(struct ma_cmd *c);
@@ -51,6 +54,9 @@ int ma_cmd_outbox_list(struct ma_cmd *c);
 int ma_cmd_outbox_retry(struct ma_cmd *c);
 int ma_cmd_routes(struct ma_cmd *c);
 int ma_cmd_backup(struct ma_cmd *c);
+int ma_cmd_restore(struct ma_cmd *c);
+int ma_cmd_keys_export(struct ma_cmd *c);
+int ma_cmd_keys_import(struct ma_cmd *c);
 int ma_cmd_health(struct ma_cmd *c);
 int ma_cmd_check_config(struct ma_cmd *c);
 int ma_cmd_breached_build(struct ma_cmd *c);
@@ -61,6 +67,10 @@ int ma_cmd_fail(struct ma_cmd *c, const char *fmt, ...) MA_PRINTF(2, 3);
 /* As ma_cmd_fail with the text of a status. */
 int ma_cmd_fail_rc(struct ma_cmd *c, const char *what, int rc);
 void ma_cmd_changed(const struct ma_cmd *c);
+/* Puts what the operator did on record; positional[0] is no user unless user_id says so. detail: members that follow
+ * the actor's, with a comma before them; "" none. */
+MA_MUST_USE int ma_cmd_audit_row(struct ma_cmd *c, struct ma_db *db, const char *type, const char *operation,
+                                 struct ma_span user_id, const char *detail);
 int64_t ma_cmd_now(const struct ma_cmd *c);
 /* The user row must be there: MA_EXIT_OK, or a failure that says so. */
 int ma_cmd_need_user(struct ma_cmd *c, struct ma_span user_id, struct ma_user *ret);

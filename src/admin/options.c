@@ -27,6 +27,10 @@ static const struct option long_options[] = {
     {"min-count", required_argument, NULL, MA_OPT_MIN_COUNT},
     {"prefix-bytes", required_argument, NULL, MA_OPT_PREFIX_BYTES},
     {"memory", required_argument, NULL, MA_OPT_MEMORY},
+    {"vault", no_argument, NULL, MA_OPT_VAULT},
+    {"watch", no_argument, NULL, MA_OPT_WATCH},
+    {"force", no_argument, NULL, MA_OPT_FORCE},
+    {"passphrase-file", required_argument, NULL, MA_OPT_PASSPHRASE_FILE},
     {NULL, 0, NULL, 0},
 };
 
@@ -71,6 +75,9 @@ static bool take_option(struct ma_admin_args *args, int opt, const char *value)
         return true;
     case MA_OPT_SINCE:
         args->since = ma_span_str(value);
+        return true;
+    case MA_OPT_PASSPHRASE_FILE:
+        args->passphrase_file = ma_span_str(value);
         return true;
     case MA_OPT_TTL:
         return parse_int(value, &args->ttl);

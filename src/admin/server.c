@@ -129,19 +129,20 @@ static void reply_refused(int fd, const char *why)
     ma_buf_free(&err);
 }
 
-static bool peer_ok(struct ma_admin *ad, int fd)
+static bool peer_ok(struct ma_admin *ad, int fd, int64_t *ret_uid)
 {
     struct ucred peer;
     socklen_t n = sizeof peer;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) != 0)
         return false;
+    *ret_uid = peer.uid;
     if (peer.uid == 0 || peer.uid == geteuid())
         return true;
     ma_log(ad->env.log, MA_LOG_WARN, "admin_peer_refused", MA_KV_I("uid", peer.uid), MA_KV_I("pid", peer.pid));
     return false;
 }
 
-static void run_request(struct ma_admin *ad, int fd, const struct ma_frame *f)
+static void run_request(struct ma_admin *ad, int fd, int64_t uid, const struct ma_frame *f)
 {
     struct settings *s MA_CLEANUP(settings_unref_p) = settings_get(ad);
     struct ma_arena *a MA_CLEANUP(ma_arena_free_p) = ma_arena_new(MA_ARENA_FIRST, MA_ARENA_MAX);
@@ -153,6 +154,7 @@ static void run_request(struct ma_admin *ad, int fd, const struct ma_frame *f)
         return;
     }
     env.conf = &s->conf;
+    env.peer_uid = uid;
     ma_buf_init(&out, MA_ADMIN_OUTPUT_MAX);
     ma_buf_init(&err, MA_ADMIN_ERRORS_MAX);
     int code = ma_admin_run(&env, &args, f->payload, &out, &err);
@@ -170,7 +172,8 @@ static void serve(struct ma_admin *ad, int fd)
     const struct ma_frame_wait wait = {.timeout_ms = MA_ADMIN_IO_TIMEOUT_S * 1000, .stop = ad->stop_fd};
     struct ma_frame f MA_CLEANUP(ma_frame_free) = {0};
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle);
-    if (!peer_ok(ad, fd)) {
+    int64_t uid = -1;
+    if (!peer_ok(ad, fd, &uid)) {
         reply_refused(fd, "refused: only root and the daemon's user may administer it");
         return;
     }
@@ -184,7 +187,7 @@ static void serve(struct ma_admin *ad, int fd)
     }
     int rc = ma_frame_recv(fd, &wait, MA_ADMIN_PAYLOAD_MAX, &f);
     if (rc == MA_OK)
-        run_request(ad, fd, &f);
+        run_request(ad, fd, uid, &f);
     else if (rc == MA_E_RANGE)
         reply_refused(fd, "the request is too large");
     else if (rc == MA_E_PARSE)

@@ -145,6 +145,20 @@ static int admin_check(void *arg, const struct ma_account_check *in, const char 
     return admin_read(arg, check_with, &c);
 }
 
+enum { FORGET_WAIT_MS = 10000, REWRITE_WAIT_MS = 3600000 };
+
+static int admin_forget(void *arg, int64_t max_bytes)
+{
+    const struct ma_app *app = arg;
+    return ma_lanes_scrub(app->lanes, max_bytes, max_bytes > 0 ? FORGET_WAIT_MS : REWRITE_WAIT_MS);
+}
+
+static void admin_reseal(void *arg)
+{
+    const struct ma_app *app = arg;
+    ma_resealer_poke(app->resealer);
+}
+
 int ma_app_start_admin(struct ma_app *app, char why[256])
 {
     struct ma_conf_ref *ref = ma_app_conf(app);
@@ -156,6 +170,8 @@ int ma_app_start_admin(struct ma_app *app, char why[256])
         .state_changed = admin_changed,
         .health = admin_health,
         .check_account = admin_check,
+        .reseal = admin_reseal,
+        .forget = admin_forget,
         .routes = ma_api_routes_text,
         .jose = app->jose,
         .vault = app->vault,

@@ -250,6 +250,8 @@ static int start_parts(struct ma_app *app, const struct ma_conf *conf, char why[
     if (r == MA_OK)
         r = ma_jose_start(app->jose);
     if (r == MA_OK)
+        r = ma_resealer_start(app, why);
+    if (r == MA_OK)
         r = ma_app_start_admin(app, why);
     if (r == MA_OK)
         r = open_breached(app, conf, why);
@@ -309,6 +311,7 @@ void ma_app_stop(struct ma_app *app)
     if (app->shared)
         drain(app);
     ma_admin_stop(app->admin);
+    ma_resealer_stop(app->resealer);
     if (app->courier)
         ma_courier_stop(app->courier);
     if (app->jose)

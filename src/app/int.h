@@ -23,6 +23,11 @@ MA_MUST_USE int ma_app_start_admin(struct ma_app *app, char why[256]);
 MA_MUST_USE int ma_app_tls_open(const struct ma_conf *conf, struct ma_log *log, struct ma_tls **ret, char why[256]);
 /* New connections get what conf names; a fault is logged and leaves the old in place. */
 void ma_app_tls_reload(struct ma_app *app, const struct ma_conf *conf);
+/* Sealing anew after a change of vault keys (src/app/resealer.c). Sets app->resealer; after the lanes have started.
+ * poke: there may be work; any thread. stop: before the lanes stop. NULL is fine. */
+MA_MUST_USE int ma_resealer_start(struct ma_app *app, char why[256]);
+void ma_resealer_poke(struct ma_resealer *r);
+void ma_resealer_stop(struct ma_resealer *r);
 /* Reload (src/app/reload.c). */
 void ma_app_audiences(const struct ma_conf *conf, struct ma_arena *a, struct ma_span **ret, size_t *ret_n);
 

@@ -32,6 +32,13 @@ struct lane {
     struct ma_ctx *head, **tail;
     struct write_job *jobs, **jobs_tail;
     bool stop;
+    struct {
+        uint64_t wanted, done; /* wishes so far: expressed, fulfilled */
+        int64_t max_bytes;     /* of the largest wish that is open */
+        int result;            /* of the rewriting for those that are done */
+        uint64_t rewritten;
+        int newest_result;    /* of the rewriting for wish `rewritten`; both the writer's alone */
+    } scrub;                  /* WRITE */
     _Atomic int64_t reserved; /* places taken: queued or about to be */
     struct {
         uint64_t key; /* 0: nothing that is bounded */
@@ -248,14 +255,33 @@ static void write_round(struct ma_lanes *l, struct ma_ctx *batch, int64_t n, str
     finish_jobs(&l->lane[MA_LANE_WRITE], jobs, err);
 }
 
+/* Outside any transaction. Rewrites once for all wishes up to this one; a reader in the way of cutting the log is asked
+ * again a second later. */
+static void scrub(struct ma_lanes *l, uint64_t wanted, int64_t max_bytes)
+{
+    struct lane *q = &l->lane[MA_LANE_WRITE];
+    if (q->scrub.rewritten != wanted) {
+        q->scrub.newest_result = ma_db_scrub(l->env.writer, max_bytes);
+        q->scrub.rewritten = wanted;
+    }
+    if (ma_db_truncate_wal(l->env.writer) != MA_OK)
+        return;
+    (void)pthread_mutex_lock(&q->lock);
+    q->scrub.done = wanted;
+    q->scrub.result = q->scrub.newest_result;
+    (void)pthread_cond_broadcast(&q->job_done);
+    (void)pthread_mutex_unlock(&q->lock);
+}
+
 static void *writer_main(void *arg)
 {
     struct ma_lanes *l = arg;
     struct lane *q = &l->lane[MA_LANE_WRITE];
+    uint64_t wish = 0; /* the newest one that was tried */
     int64_t keep_at_us = ma_mono_us() + (int64_t)HOUSEKEEPING_MS * 1000;
     (void)pthread_mutex_lock(&q->lock);
     for (;;) {
-        if (!q->head && !q->jobs) {
+        if (!q->head && !q->jobs && q->scrub.wanted == wish) {
             if (q->stop && atomic_load(&q->reserved) == 0)
                 break;
             timed_wait(q, q->stop ? 1 : 1000);
@@ -265,9 +291,14 @@ static void *writer_main(void *arg)
         struct write_job *jobs = q->jobs;
         q->jobs = NULL;
         q->jobs_tail = &q->jobs;
+        wish = q->scrub.wanted;
+        int64_t scrub_max = q->scrub.max_bytes;
+        bool wished = q->scrub.done != wish;
         (void)pthread_mutex_unlock(&q->lock);
         if (batch || jobs)
             write_round(l, batch, n, jobs);
+        if (wished)
+            scrub(l, wish, scrub_max);
         if (ma_mono_us() >= keep_at_us)
             keep_at_us = ma_mono_us() + housekeep(l) * 1000;
         (void)pthread_mutex_lock(&q->lock);
@@ -292,6 +323,26 @@ int ma_lanes_write(struct ma_lanes *l, int (*fn)(struct ma_db *, void *), void *
         (void)pthread_cond_wait(&q->job_done, &q->lock);
     (void)pthread_mutex_unlock(&q->lock);
     return job.result;
+}
+
+int ma_lanes_scrub(struct ma_lanes *l, int64_t max_bytes, int64_t wait_ms)
+{
+    struct lane *q = &l->lane[MA_LANE_WRITE];
+    struct timespec until;
+    int rc = 0;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += wait_ms / 1000;
+    (void)pthread_mutex_lock(&q->lock);
+    bool none_open = q->scrub.wanted == q->scrub.done, unbounded = max_bytes == 0;
+    if (none_open || unbounded || (q->scrub.max_bytes != 0 && q->scrub.max_bytes < max_bytes))
+        q->scrub.max_bytes = max_bytes;
+    uint64_t mine = ++q->scrub.wanted;
+    (void)pthread_cond_signal(&q->wake);
+    while (q->scrub.done < mine && rc == 0 && !q->stop)
+        rc = pthread_cond_timedwait(&q->job_done, &q->lock, &until);
+    int r = q->scrub.done >= mine ? q->scrub.result : MA_E_TIMEOUT;
+    (void)pthread_mutex_unlock(&q->lock);
+    return r;
 }
 
 bool ma_lanes_stopped(struct ma_lanes *l)

@@ -177,3 +177,15 @@ bool ma_password_needs_rehash(const char *stored, struct ma_argon2_params p)
     return !stored || !phc_parse(stored, &have) || have.t_cost < p.t_cost || have.m_kib < p.m_kib ||
            have.lanes < p.lanes;
 }
+
+int ma_argon2id_key(struct ma_argon2_params p, struct ma_span passphrase, const uint8_t salt[MA_KDF_SALT_LEN],
+                    uint8_t *out, size_t n)
+{
+    if (p.t_cost < 1 || p.t_cost > MA_ARGON2_T_MAX || p.m_kib < 8 * p.lanes || p.m_kib > MA_ARGON2_M_MAX_KIB ||
+        p.lanes < 1 || p.lanes > ARGON2_LANES_MAX || n < PHC_HASH_MIN || n > PHC_HASH_MAX)
+        return MA_E_UNSUPPORTED;
+    const int rc =
+        argon2id_hash_raw(p.t_cost, p.m_kib, p.lanes, passphrase.p, passphrase.n, salt, MA_KDF_SALT_LEN, out, n);
+
+    return rc == ARGON2_OK ? MA_OK : rc == ARGON2_MEMORY_ALLOCATION_ERROR ? MA_E_NOMEM : MA_E_CRYPTO;
+}

@@ -43,7 +43,7 @@ static int errno_code(int e)
     }
 }
 
-static int say_errno(char why[MA_WHY_MAX], const char *what, const char *path)
+int ma_db_why_errno(char why[MA_WHY_MAX], const char *what, const char *path)
 {
     int e = errno;
     char text[96] = "";
@@ -72,7 +72,7 @@ static int check_directory(const char *path, char dir[PATH_MAX], char why[MA_WHY
         memcpy(dir, "/", 2);
     struct stat st;
     if (stat(dir, &st) != 0)
-        return say_errno(why, "database directory", dir);
+        return ma_db_why_errno(why, "database directory", dir);
     if (!S_ISDIR(st.st_mode))
         return ma_db_why(why, MA_E_NOTFOUND, "database directory %s is not a directory", dir);
     return MA_OK;
@@ -87,12 +87,12 @@ static int take_lock(const char *path, int *ret_fd, char why[MA_WHY_MAX])
         return ma_db_why(why, MA_E_RANGE, "database path is too long");
     *ret_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (*ret_fd < 0)
-        return say_errno(why, "cannot write in the database directory: lock file", lock);
+        return ma_db_why_errno(why, "cannot write in the database directory: lock file", lock);
     if (flock(*ret_fd, LOCK_EX | LOCK_NB) == 0)
         return MA_OK;
     if (errno == EWOULDBLOCK)
         return ma_db_why(why, MA_E_BUSY, "database %s is in use by another process (it holds %s)", path, lock);
-    return say_errno(why, "cannot lock", lock);
+    return ma_db_why_errno(why, "cannot lock", lock);
 }
 
 /* The file is made here because SQLite's would have the mode the umask leaves. An existing file is
@@ -101,9 +101,9 @@ static int create_file(const char *path, const char *dir, char why[MA_WHY_MAX])
 {
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
-        return errno == EEXIST ? MA_OK : say_errno(why, "cannot create database", path);
+        return errno == EEXIST ? MA_OK : ma_db_why_errno(why, "cannot create database", path);
     (void)close(fd);
-    return sync_directory(dir) == 0 ? MA_OK : say_errno(why, "cannot sync directory", dir);
+    return sync_directory(dir) == 0 ? MA_OK : ma_db_why_errno(why, "cannot sync directory", dir);
 }
 
 /* A symbolic link and its target must have the same lock file. */
@@ -112,10 +112,19 @@ static int real_path(const char *path, char out[PATH_MAX], char why[MA_WHY_MAX])
     if (realpath(path, out))
         return MA_OK;
     if (errno != ENOENT)
-        return say_errno(why, "database", path);
+        return ma_db_why_errno(why, "database", path);
     if (snprintf(out, PATH_MAX, "%s", path) >= PATH_MAX)
         return ma_db_why(why, MA_E_RANGE, "database path is too long");
     return MA_OK;
+}
+
+int ma_db_lock(const char *path, char real[PATH_MAX], int *ret_lock, char why[MA_WHY_MAX])
+{
+    char dir[PATH_MAX];
+    int r = real_path(path, real, why);
+    if (r == MA_OK)
+        r = check_directory(real, dir, why);
+    return r == MA_OK ? take_lock(real, ret_lock, why) : r;
 }
 
 int ma_db_files(const char *path, bool writer, char real[PATH_MAX], int *ret_lock, char why[MA_WHY_MAX])
@@ -132,22 +141,8 @@ int ma_db_files(const char *path, bool writer, char real[PATH_MAX], int *ret_loc
         return r;
     struct stat st;
     if (stat(real, &st) != 0)
-        return say_errno(why, "database", real);
+        return ma_db_why_errno(why, "database", real);
     return S_ISREG(st.st_mode) ? MA_OK : ma_db_why(why, MA_E_IO, "database %s is not a regular file", real);
-}
-
-int ma_db_file_new(const char *path, int *ret_fd, char why[MA_WHY_MAX])
-{
-    char dir[PATH_MAX];
-    int r = check_directory(path, dir, why);
-    if (r != MA_OK)
-        return r;
-    *ret_fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (*ret_fd >= 0)
-        return MA_OK;
-    if (errno == EEXIST)
-        return ma_db_why(why, MA_E_EXISTS, "%s exists already", path);
-    return say_errno(why, "cannot create", path);
 }
 
 int ma_db_file_sync(int fd, const char *path, char why[MA_WHY_MAX])
@@ -156,5 +151,5 @@ int ma_db_file_sync(int fd, const char *path, char why[MA_WHY_MAX])
     int r = check_directory(path, dir, why);
     if (r != MA_OK)
         return r;
-    return fsync(fd) == 0 && sync_directory(dir) == 0 ? MA_OK : say_errno(why, "cannot sync", path);
+    return fsync(fd) == 0 && sync_directory(dir) == 0 ? MA_OK : ma_db_why_errno(why, "cannot sync", path);
 }

@@ -111,6 +111,16 @@ static int count_applied(struct ma_db *db, int64_t *ret, char why[MA_WHY_MAX])
     }
 }
 
+int ma_db_schema(struct ma_db *db, int64_t *ret_version, char why[MA_WHY_MAX])
+{
+    bool has_register = false;
+    why[0] = '\0';
+    int r = look(db, &has_register, why);
+    if (r == MA_OK && !has_register)
+        r = ma_db_why(why, MA_E_CONFLICT, "the database has no schema_migrations table");
+    return r == MA_OK ? count_applied(db, ret_version, why) : r;
+}
+
 static int record(struct ma_db *db, const struct migration *m, int64_t now_ms)
 {
     uint8_t sha[MA_SHA256_LEN];

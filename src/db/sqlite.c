@@ -585,16 +585,45 @@ int64_t ma_db_last_id(struct ma_db *db)
 
 /* --- maintenance --- */
 
-void ma_db_checkpoint(struct ma_db *writer, bool truncate)
+static int checkpoint(struct ma_db *writer, int mode)
 {
     if (writer->role != MA_DB_WRITER || writer->tx != TX_NONE)
-        return;
+        return MA_E_INVAL;
     (void)sqlite3_busy_timeout(writer->h, CHECKPOINT_BUSY_MS);
-    int mode = truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
     int rc = sqlite3_wal_checkpoint_v2(writer->h, "main", mode, NULL, NULL);
     (void)sqlite3_busy_timeout(writer->h, BUSY_MS);
-    if (rc != SQLITE_OK && rc != SQLITE_BUSY) /* a reader was in the way: the next one does it */
-        (void)fail(writer, rc, NULL);
+    if (rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY) /* a reader was in the way: the next one does it */
+        return classify(rc);
+    return fail(writer, rc, NULL);
+}
+
+void ma_db_checkpoint(struct ma_db *writer, bool truncate)
+{
+    (void)!checkpoint(writer, truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE);
+}
+
+int ma_db_truncate_wal(struct ma_db *writer)
+{
+    return checkpoint(writer, SQLITE_CHECKPOINT_TRUNCATE);
+}
+
+static int64_t pragma_int(struct ma_db *db, const char *pragma)
+{
+    sqlite3_stmt *s MA_CLEANUP(finalize_p) = NULL;
+    bool ok = sqlite3_prepare_v2(db->h, pragma, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW;
+    return ok ? sqlite3_column_int64(s, 0) : 0;
+}
+
+int ma_db_scrub(struct ma_db *writer, int64_t max_bytes)
+{
+    if (writer->role != MA_DB_WRITER || writer->tx != TX_NONE)
+        return MA_E_INVAL;
+    if (max_bytes > 0 && pragma_int(writer, "PRAGMA page_count") * pragma_int(writer, "PRAGMA page_size") > max_bytes)
+        return MA_E_RANGE;
+    (void)sqlite3_limit(writer->h, SQLITE_LIMIT_ATTACHED, 1); /* it attaches the copy it builds */
+    int rc = sqlite3_exec(writer->h, "VACUUM", NULL, NULL, NULL);
+    (void)sqlite3_limit(writer->h, SQLITE_LIMIT_ATTACHED, 0);
+    return rc == SQLITE_OK ? MA_OK : fail(writer, rc, NULL);
 }
 
 static int vacuum_into(struct ma_db *db, const char *to, char why[MA_WHY_MAX])
@@ -609,9 +638,11 @@ static int vacuum_into(struct ma_db *db, const char *to, char why[MA_WHY_MAX])
 }
 
 /* VACUUM INTO attaches its target, which every connection is otherwise forbidden. */
-static int copy_into(struct ma_db *db, const char *to, char why[MA_WHY_MAX])
+int ma_db_copy_into(struct ma_db *db, const char *to, char why[MA_WHY_MAX])
 {
     char ignored[MA_WHY_MAX];
+    if (db->tx != TX_NONE)
+        return ma_db_why(why, MA_E_BUSY, "no backup inside a transaction");
     (void)sqlite3_limit(db->h, SQLITE_LIMIT_ATTACHED, 1);
     int r = db->role == MA_DB_READER ? ma_db_script(db, "PRAGMA query_only = OFF", why) : MA_OK;
     if (r == MA_OK)
@@ -622,22 +653,41 @@ static int copy_into(struct ma_db *db, const char *to, char why[MA_WHY_MAX])
     return r;
 }
 
-int ma_db_backup(struct ma_db *db, const char *to, char why[MA_WHY_MAX])
+const char *ma_db_path(const struct ma_db *db)
 {
-    why[0] = '\0';
-    if (db->tx != TX_NONE)
-        return ma_db_why(why, MA_E_BUSY, "no backup inside a transaction");
-    int fd = -1;
-    int r = ma_db_file_new(to, &fd, why);
-    if (r != MA_OK)
-        return r;
-    r = copy_into(db, to, why);
-    if (r == MA_OK) /* VACUUM INTO does not sync */
-        r = ma_db_file_sync(fd, to, why);
-    (void)close(fd);
-    if (r != MA_OK)
-        (void)unlink(to);
-    return r;
+    const char *path = sqlite3_db_filename(db->h, "main");
+    return path ? path : "";
+}
+
+void ma_db_fold_log(const char *path)
+{
+    sqlite3 *h = NULL;
+    if (sqlite3_open_v2(path, &h, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK)
+        (void)sqlite3_wal_checkpoint_v2(h, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    (void)sqlite3_close(h);
+}
+
+/* A pragma that says "ok" or nothing when all is well. */
+static int examine(struct ma_db *db, const char *pragma, char why[MA_WHY_MAX])
+{
+    sqlite3_stmt *s MA_CLEANUP(finalize_p) = NULL;
+    int rc = sqlite3_prepare_v2(db->h, pragma, -1, &s, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(s);
+    if (rc == SQLITE_DONE)
+        return MA_OK;
+    if (rc != SQLITE_ROW)
+        return say_sqlite(db, why, "examination", rc);
+    const char *text = (const char *)sqlite3_column_text(s, 0);
+    if (text && strcmp(text, "ok") == 0)
+        return MA_OK;
+    return ma_db_why(why, MA_E_DB, "the database is damaged: %.150s", text ? text : "");
+}
+
+int ma_db_check(struct ma_db *db, char why[MA_WHY_MAX])
+{
+    int r = examine(db, "PRAGMA integrity_check(1)", why);
+    return r == MA_OK ? examine(db, "PRAGMA foreign_key_check", why) : r;
 }
 
 static int plan_lines(sqlite3_stmt *s, struct ma_arena *a, const char **text)

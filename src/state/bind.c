@@ -23,18 +23,33 @@ static int plant(struct ma_db *db, struct ma_vault *v, struct ma_arena *a, int64
     return r;
 }
 
-int ma_state_bind_vault(struct ma_db *db, struct ma_vault *vault, int64_t now_ms, char why[256])
+static int check(struct ma_db *db, struct ma_vault *vault, struct ma_arena *a, char why[256])
 {
-    MA_CLEANUP(ma_arena_free_p) struct ma_arena *a = ma_arena_new(4096, MA_ARENA_MAX);
     struct ma_span sealed, plain;
-    if (!a)
-        return MA_E_NOMEM;
     int r = ma_object_secret_get(db, a, MA_LIT("vault"), MA_LIT(""), MA_LIT("canary"), &sealed);
-    if (r == MA_E_NOTFOUND)
-        return plant(db, vault, a, now_ms);
     if (r == MA_OK)
         r = ma_vault_open_blob(vault, a, &CANARY, sealed, &plain);
     if (r == MA_E_AUTH)
         (void)snprintf(why, 256, "key_directory does not hold the keys this database was sealed with: restore it");
+    return r;
+}
+
+int ma_state_bind_vault(struct ma_db *db, struct ma_vault *vault, int64_t now_ms, char why[256])
+{
+    MA_CLEANUP(ma_arena_free_p) struct ma_arena *a = ma_arena_new(4096, MA_ARENA_MAX);
+    if (!a)
+        return MA_E_NOMEM;
+    int r = check(db, vault, a, why);
+    return r == MA_E_NOTFOUND ? plant(db, vault, a, now_ms) : r;
+}
+
+int ma_state_check_vault(struct ma_db *db, struct ma_vault *vault, char why[256])
+{
+    MA_CLEANUP(ma_arena_free_p) struct ma_arena *a = ma_arena_new(4096, MA_ARENA_MAX);
+    if (!a)
+        return MA_E_NOMEM;
+    int r = check(db, vault, a, why);
+    if (r == MA_E_NOTFOUND)
+        (void)snprintf(why, 256, "the database does not say which keys it was sealed with: no daemon has used it");
     return r;
 }

@@ -5,6 +5,8 @@
 #define MA_STORE_INT_H
 
 #include "ma/store.h"
+#include "owned_queries.h"
+#include "sealed_queries.h"
 
 /* One line per query: its id is MA_Q_<NAME>, its object ma_q_<NAME>, defined with MA_QUERY next to
  * the code that binds it. */
@@ -13,6 +15,8 @@
     X(USER_PUT)                                                                                                        \
     X(USER_INSERT)                                                                                                     \
     X(USER_DELETE)                                                                                                     \
+    MA_OWNED_QUERIES(X)                                                                                                \
+    MA_SEALED_QUERIES(X)                                                                                               \
     X(USER_LIST)                                                                                                       \
     X(PASSWORD_GET)                                                                                                    \
     X(PASSWORD_SET)                                                                                                    \

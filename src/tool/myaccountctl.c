@@ -6,10 +6,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ma/api.h"
@@ -85,6 +85,15 @@ static int absolute_path(struct ma_arena *a, struct ma_span *path)
     return path->p ? MA_EXIT_OK : complain(MA_EXIT_FAILED, "out of memory", NULL);
 }
 
+static bool takes_file(struct ma_span command)
+{
+    static const char *const names[] = {"backup", "restore", "keys export", "keys import"};
+    for (size_t i = 0; i < MA_COUNT(names); i++)
+        if (ma_span_eq_str(command, names[i]))
+            return true;
+    return false;
+}
+
 /* --- without a daemon --- */
 static int local_write(void *arg, int (*fn)(struct ma_db *, void *), void *fn_arg)
 {
@@ -113,18 +122,6 @@ static void local_close(struct local *l)
     ma_db_close(l->db);
 }
 
-/* Root works as the owner of the database (or of its directory before there is one): files it made as
- * root would lock the daemon out. */
-static int become_owner(struct ma_arena *a, const char *database)
-{
-    struct stat st;
-    const char *slash = strrchr(database, '/');
-    const char *dir = slash ? ma_arena_strdup(a, ma_span_of(database, (size_t)(slash - database) + 1)) : ".";
-    if (geteuid() != 0 || !dir || (stat(database, &st) != 0 && stat(dir, &st) != 0) || st.st_uid == 0)
-        return MA_OK;
-    return setgroups(0, NULL) == 0 && setgid(st.st_gid) == 0 && setuid(st.st_uid) == 0 ? MA_OK : MA_E_PERM;
-}
-
 static int local_open(struct local *l, const struct ma_conf *conf, uint32_t needs, char why[256])
 {
     const struct ma_clock *clock = ma_clock_system();
@@ -143,21 +140,40 @@ static int local_open(struct local *l, const struct ma_conf *conf, uint32_t need
     return rc;
 }
 
-static int run_locally(struct ma_arena *a, const struct ma_conf *conf, const struct ma_admin_args *args,
-                       struct ma_span payload, struct ma_buf *out, struct ma_buf *err)
+/* Nobody's writing is held up, whatever the size. */
+static int local_forget(void *arg, int64_t max_bytes)
+{
+    const struct local *l = arg;
+    (void)max_bytes;
+    int rc = ma_db_scrub(l->db, 0);
+    return rc == MA_OK ? ma_db_truncate_wal(l->db) : rc;
+}
+
+static void print_progress(void *arg, const char *line)
+{
+    (void)arg;
+    (void)fprintf(stderr, "%s\n", line);
+}
+
+static int run_locally(const struct ma_conf *conf, const struct ma_admin_args *args, struct ma_span payload,
+                       struct ma_buf *out, struct ma_buf *err)
 {
     struct local l MA_CLEANUP(local_close) = {0};
     struct ma_admin_env env = {.conf = conf,
                                .arg = &l,
                                .write = local_write,
                                .read = local_read,
+                               .forget = local_forget,
+                               .progress = print_progress,
+                               .alone = true,
+                               .peer_uid = getuid(),
                                .routes = ma_api_routes_text,
                                .clock = ma_clock_system(),
                                .rand = ma_rand_system()};
     uint32_t needs = ma_admin_needs(args);
     char why[256] = "";
     if (needs & MA_NEED_DB) {
-        if (become_owner(a, conf->database) != MA_OK)
+        if (ma_admin_become_owner(conf->database) != MA_OK)
             return complain(MA_EXIT_FAILED, conf->database, "cannot work as its owner");
         int rc = local_open(&l, conf, needs, why);
         if (rc == MA_E_BUSY)
@@ -171,16 +187,58 @@ static int run_locally(struct ma_arena *a, const struct ma_conf *conf, const str
 }
 
 /* --- the whole --- */
-static int execute(struct ma_arena *a, const struct ma_conf *conf, struct ma_admin_args *args, struct ma_span document,
-                   struct ma_buf *out, struct ma_buf *err)
+static int execute(const struct ma_conf *conf, struct ma_admin_args *args, struct ma_span document, struct ma_buf *out,
+                   struct ma_buf *err)
 {
     int code = MA_EXIT_FAILED;
     if (ma_admin_needs(args) & MA_NEED_LOCAL)
-        return run_locally(a, conf, args, document, out, err);
+        return run_locally(conf, args, document, out, err);
     int rc = ma_admin_call(conf->admin_socket, args, document, out, err, &code);
     if (rc == MA_E_NOTFOUND)
-        return run_locally(a, conf, args, document, out, err);
+        return run_locally(conf, args, document, out, err);
     return rc == MA_OK ? code : complain(MA_EXIT_FAILED, conf->admin_socket, ma_err_text(rc));
+}
+
+/* --- looking on while the daemon seals everything anew --- */
+enum { WATCH_MS = 500, WATCH_PATIENCE = 240 }; /* looks without any change until it is given up */
+
+/* "100 %: …", at the beginning of a line. */
+static bool says_done(struct ma_span out)
+{
+    static const char done[] = "100 %";
+    const uint8_t *at = memmem(out.p, out.n, done, sizeof done - 1);
+    return out.n > 0 && at && (at == out.p || at[-1] == '\n');
+}
+
+static int watch(const struct ma_conf *conf)
+{
+    const struct timespec pause = {.tv_nsec = WATCH_MS * 1000000L};
+    struct ma_admin_args args = {.command = MA_LIT("keys reseal")};
+    struct ma_buf before MA_CLEANUP(ma_buf_free), out MA_CLEANUP(ma_buf_free), err MA_CLEANUP(ma_buf_free);
+    ma_buf_init(&before, MA_ADMIN_ERRORS_MAX);
+    ma_buf_init(&out, MA_ADMIN_ERRORS_MAX);
+    ma_buf_init(&err, MA_ADMIN_ERRORS_MAX);
+    for (int same = 0; same < WATCH_PATIENCE; same++) {
+        int code = MA_EXIT_FAILED;
+        (void)nanosleep(&pause, NULL);
+        ma_buf_clear(&out);
+        ma_buf_clear(&err);
+        int rc = ma_admin_call(conf->admin_socket, &args, MA_SPAN_NULL, &out, &err, &code);
+        if (rc != MA_OK || code != MA_EXIT_OK) {
+            (void)write_all(STDERR_FILENO, ma_buf_view(&err));
+            return complain(MA_EXIT_FAILED, "the daemon does not answer any more; it goes on when it is started",
+                            rc != MA_OK ? ma_err_text(rc) : NULL);
+        }
+        if (ma_span_eq(ma_buf_view(&out), ma_buf_view(&before)))
+            continue;
+        same = 0;
+        (void)write_all(STDOUT_FILENO, ma_buf_view(&out));
+        if (says_done(ma_buf_view(&out)))
+            return MA_EXIT_OK;
+        ma_buf_clear(&before);
+        ma_buf_span(&before, ma_buf_view(&out));
+    }
+    return complain(MA_EXIT_FAILED, "nothing changes any more: see the daemon's log", NULL);
 }
 
 static void conf_free_p(struct ma_conf **c)
@@ -201,14 +259,18 @@ static int run(struct ma_arena *a, struct ma_admin_args *args, const char *confi
     int code = MA_EXIT_OK;
     if (ma_admin_needs(args) & MA_NEED_DOCUMENT)
         code = read_document(args->positional[0], &document);
-    else if (ma_span_eq_str(args->command, "backup"))
+    else if (takes_file(args->command))
         code = absolute_path(a, &args->positional[0]);
+    if (code == MA_EXIT_OK && (args->given & MA_OPT_PASSPHRASE_FILE))
+        code = absolute_path(a, &args->passphrase_file);
     if (code != MA_EXIT_OK)
         return code;
-    code = execute(a, conf, args, ma_buf_view(&document), &out, &err);
+    code = execute(conf, args, ma_buf_view(&document), &out, &err);
     (void)write_all(STDERR_FILENO, ma_buf_view(&err));
     if (!write_all(STDOUT_FILENO, ma_buf_view(&out)))
         return complain(MA_EXIT_FAILED, "standard output", strerrordesc_np(errno));
+    if (code == MA_EXIT_OK && (args->given & MA_OPT_WATCH) && !says_done(ma_buf_view(&out)))
+        return watch(conf);
     return code;
 }
 

@@ -7,16 +7,19 @@
 #include "ma/crypto.h"
 #include "ma/vault.h"
 
+#include <pthread.h>
+
 #define MA_WHY_MAX 256
 
 #define MA_VAULT_RING_FILE "vault.keys"
 #define MA_VAULT_RING_NEW "vault.keys.new"
+#define MA_VAULT_RING_NEXT "vault.keys.next" /* a ring about to replace the one in use */
 #define MA_VAULT_PEPPER_FILE "pepper"
 #define MA_VAULT_CANARY_FILE "vault.canary"
+#define MA_VAULT_CANARY_NEXT "vault.canary.next"
 
 #define MA_VAULT_KEY_LEN 32
 #define MA_VAULT_PEPPER_LEN 32
-#define MA_VAULT_KEYS_MAX 64
 #define MA_VAULT_FILE_MAX 16384u
 #define MA_SECRET_FILE_MAX 65536u
 
@@ -26,12 +29,18 @@ struct ma_vault_key {
     uint8_t seal[MA_AEAD_KEY_LEN]; /* derived from the master key, which is not kept */
 };
 
-/* Lives in secure memory as a whole; not written to after opening. */
-struct ma_vault {
-    const struct ma_rand *rand;
+struct ma_vault_ring {
     size_t n;
     size_t newest; /* index of the key that seals */
     struct ma_vault_key keys[MA_VAULT_KEYS_MAX];
+};
+
+/* Lives in secure memory as a whole. The ring changes when keys come and go; the rest is fixed after opening. */
+struct ma_vault {
+    const struct ma_rand *rand;
+    char *dir;             /* owned */
+    pthread_rwlock_t lock; /* ring */
+    struct ma_vault_ring ring;
     uint8_t pepper[MA_VAULT_PEPPER_LEN];
 };
 
@@ -51,6 +60,10 @@ MA_MUST_USE int ma_secret_read_at(int dirfd, const char *name, const char *shown
 /* The same inside a vault directory. */
 MA_MUST_USE int ma_vault_file_read(const struct ma_vault_dir *d, const char *name, uint8_t *buf, size_t cap,
                                    size_t *ret_n, char why[MA_WHY_MAX]);
+/* Replaces `name` by way of the file `next`, which is made anew: after a crash either the old or the new one is there.
+ */
+MA_MUST_USE int ma_vault_file_replace(const struct ma_vault_dir *d, const char *name, const char *next,
+                                      struct ma_span text, char why[MA_WHY_MAX]);
 /* Creates (O_EXCL, 0600), writes and syncs the file and the directory. MA_E_EXISTS, MA_E_IO. */
 MA_MUST_USE int ma_vault_file_create(const struct ma_vault_dir *d, const char *name, struct ma_span text,
                                      char why[MA_WHY_MAX]);
@@ -62,9 +75,26 @@ void ma_fd_close_p(int *fd);
 
 /* Makes a ring of one fresh key: its file text into text (cap bytes, *ret_n used). */
 MA_MUST_USE int ma_keyring_make(const struct ma_rand *r, int64_t now_s, char *text, size_t cap, size_t *ret_n);
-/* Parses the text of a ring and derives the sealing keys into v. shown names the file in why. */
-MA_MUST_USE int ma_keyring_parse(struct ma_vault *v, struct ma_span text, const char *shown, char why[MA_WHY_MAX]);
-/* NULL when the ring has no such key. Borrowed from v. */
-const struct ma_vault_key *ma_keyring_find(const struct ma_vault *v, uint32_t id);
+/* Parses the text of a ring and derives the sealing keys into ret. shown names the file in why. */
+MA_MUST_USE int ma_keyring_parse(struct ma_vault_ring *ret, struct ma_span text, const char *shown,
+                                 char why[MA_WHY_MAX]);
+/* NULL when the ring has no such key. Borrowed. */
+const struct ma_vault_key *ma_keyring_find(const struct ma_vault_ring *ring, uint32_t id);
+/* The ring's text with a line more for a fresh key of this id, MA_VAULT_FILE_MAX bytes at most. MA_E_RANGE. */
+MA_MUST_USE int ma_keyring_append(const struct ma_rand *r, struct ma_span text, uint32_t id, int64_t created_s,
+                                  char *out, size_t *ret_n);
+/* The ring's text without the lines of these ids; out has room for all of it. */
+void ma_keyring_remove(struct ma_span text, const uint32_t *ids, size_t n, char *out, size_t *ret_n);
+
+/* --- vault.c --- */
+/* The ring's file into buf (MA_VAULT_FILE_MAX bytes). */
+MA_MUST_USE int ma_vault_ring_text(const struct ma_vault_dir *d, const char *name, uint8_t *buf, size_t *ret_n,
+                                   char why[MA_WHY_MAX]);
+/* Opens an existing key directory and checks who may write to it; d->fd is the caller's, also on failure (-1: none). */
+MA_MUST_USE int ma_vault_dir_open(struct ma_vault_dir *d, char why[MA_WHY_MAX]);
+bool ma_vault_dir_has(const struct ma_vault_dir *d, const char *name);
+/* A canary sealed with the newest key of this ring. arena. */
+MA_MUST_USE int ma_vault_canary_blob(struct ma_vault *v, const struct ma_vault_ring *ring, struct ma_arena *a,
+                                     struct ma_span *ret);
 
 #endif

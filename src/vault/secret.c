@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -144,6 +145,57 @@ int ma_vault_file_create(const struct ma_vault_dir *d, const char *name, struct 
         return ma_why_errno(why, MA_E_IO, shown, err);
     }
     return MA_OK;
+}
+
+int ma_vault_file_replace(const struct ma_vault_dir *d, const char *name, const char *next, struct ma_span text,
+                          char why[MA_WHY_MAX])
+{
+    if (unlinkat(d->fd, next, 0) != 0 && errno != ENOENT) /* what a crash left behind */
+        return ma_why_errno(why, MA_E_IO, d->name, errno);
+    const int rc = ma_vault_file_create(d, next, text, why);
+    if (rc != MA_OK)
+        return rc;
+    if (renameat(d->fd, next, d->fd, name) != 0 || fsync(d->fd) != 0) {
+        const int err = errno;
+        unlinkat(d->fd, next, 0);
+        return ma_why_errno(why, MA_E_IO, d->name, err);
+    }
+    return MA_OK;
+}
+
+static int name_it(const struct ma_vault_dir *d, const char *aside, const char *name, bool force)
+{
+    const int rc = force ? renameat(d->fd, aside, d->fd, name) : renameat2(d->fd, aside, d->fd, name, RENAME_NOREPLACE);
+
+    return rc == 0 ? fsync(d->fd) : rc;
+}
+
+int ma_secret_write(const char *path, struct ma_span text, bool force, char why[256])
+{
+    char dir[PATH_SHOWN_MAX], aside[NAME_MAX + 1];
+    const char *const slash = strrchr(path, '/');
+    const char *const name = slash ? slash + 1 : path;
+
+    why[0] = '\0';
+    if ((size_t)(name - path) >= sizeof dir ||
+        (size_t)snprintf(aside, sizeof aside, ".%s.partial", name) >= sizeof aside || *name == '\0') {
+        snprintf(why, MA_WHY_MAX, "%.150s: not a file's name", path);
+        return MA_E_INVAL;
+    }
+    (void)snprintf(dir, sizeof dir, "%.*s", slash ? (int)(name - path) : 1, slash ? path : ".");
+    const struct ma_vault_dir d = {open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), dir};
+    MA_CLEANUP(ma_fd_close_p) int fd = d.fd;
+    if (fd < 0)
+        return ma_why_errno(why, open_errno(errno), dir, errno);
+    if (!force && faccessat(fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return ma_why_errno(why, MA_E_EXISTS, path, EEXIST);
+    (void)unlinkat(fd, aside, 0);
+    const int rc = ma_vault_file_create(&d, aside, text, why);
+    if (rc != MA_OK || name_it(&d, aside, name, force) == 0)
+        return rc;
+    const int err = errno;
+    (void)unlinkat(fd, aside, 0);
+    return ma_why_errno(why, err == EEXIST ? MA_E_EXISTS : MA_E_IO, path, err);
 }
 
 /* --- references --- */

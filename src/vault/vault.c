@@ -13,12 +13,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define BLOB_VERSION 1
-#define BLOB_KEY_AT 1
+#define BLOB_KEY_AT MA_SEAL_KEY_AT
 #define BLOB_NONCE_AT 5
 #define BLOB_TEXT_AT (BLOB_NONCE_AT + MA_AEAD_NONCE_LEN)
 #define AAD_LENGTH_LEN 4
@@ -71,10 +72,9 @@ static struct ma_span make_aad(struct ma_arena *a, const struct ma_seal_id *id)
     return ma_span_of(out, n);
 }
 
-int ma_vault_seal(struct ma_vault *v, struct ma_arena *a, const struct ma_seal_id *id, struct ma_span plain,
-                  struct ma_span *ret)
+static int seal_with(const struct ma_vault *v, const struct ma_vault_key *k, struct ma_arena *a,
+                     const struct ma_seal_id *id, struct ma_span plain, struct ma_span *ret)
 {
-    const struct ma_vault_key *k = &v->keys[v->newest];
     const struct ma_span aad = make_aad(a, id);
     size_t n = 0;
 
@@ -95,13 +95,25 @@ int ma_vault_seal(struct ma_vault *v, struct ma_arena *a, const struct ma_seal_i
     return rc;
 }
 
-int ma_vault_open_blob(struct ma_vault *v, struct ma_arena *a, const struct ma_seal_id *id, struct ma_span sealed,
-                       struct ma_span *ret)
+int ma_vault_seal(struct ma_vault *v, struct ma_arena *a, const struct ma_seal_id *id, struct ma_span plain,
+                  struct ma_span *ret)
 {
+    (void)pthread_rwlock_rdlock(&v->lock);
+    const int rc = seal_with(v, &v->ring.keys[v->ring.newest], a, id, plain, ret);
+    (void)pthread_rwlock_unlock(&v->lock);
+    return rc;
+}
+
+uint32_t ma_seal_key(struct ma_span sealed)
+{
+    return sealed.n < MA_SEAL_OVERHEAD || sealed.p[0] != BLOB_VERSION ? 0 : get_u32(sealed.p + BLOB_KEY_AT);
+}
+
+static int open_with(const struct ma_vault_ring *ring, struct ma_arena *a, const struct ma_seal_id *id,
+                     struct ma_span sealed, struct ma_span *ret)
+{
+    const struct ma_vault_key *k = ma_keyring_find(ring, ma_seal_key(sealed));
     *ret = MA_SPAN_NULL;
-    if (sealed.n < MA_SEAL_OVERHEAD || sealed.p[0] != BLOB_VERSION)
-        return MA_E_AUTH;
-    const struct ma_vault_key *k = ma_keyring_find(v, get_u32(sealed.p + BLOB_KEY_AT));
     if (!k)
         return MA_E_AUTH;
     const struct ma_span aad = make_aad(a, id);
@@ -112,6 +124,15 @@ int ma_vault_open_blob(struct ma_vault *v, struct ma_arena *a, const struct ma_s
     const int rc = ma_aead_open(k->seal, sealed.p + BLOB_NONCE_AT, aad, text, out);
     if (rc == MA_OK)
         *ret = ma_span_of(out, sealed.n - MA_SEAL_OVERHEAD);
+    return rc;
+}
+
+int ma_vault_open_blob(struct ma_vault *v, struct ma_arena *a, const struct ma_seal_id *id, struct ma_span sealed,
+                       struct ma_span *ret)
+{
+    (void)pthread_rwlock_rdlock(&v->lock);
+    const int rc = open_with(&v->ring, a, id, sealed, ret);
+    (void)pthread_rwlock_unlock(&v->lock);
     return rc;
 }
 
@@ -140,17 +161,23 @@ static int canary_text(struct ma_vault *v, uint8_t out[CANARY_LEN])
     return ma_vault_mac(v, "canary", MA_SPAN_NULL, MA_SPAN_NULL, out);
 }
 
+int ma_vault_canary_blob(struct ma_vault *v, const struct ma_vault_ring *ring, struct ma_arena *a, struct ma_span *ret)
+{
+    uint8_t text[CANARY_LEN];
+
+    const int rc = canary_text(v, text);
+    return rc != MA_OK ? rc
+                       : seal_with(v, &ring->keys[ring->newest], a, &canary_id, ma_span_of(text, sizeof text), ret);
+}
+
 static int canary_create(struct ma_vault *v, const struct ma_vault_dir *d, char why[MA_WHY_MAX])
 {
     MA_CLEANUP(ma_arena_free_p) struct ma_arena *a = ma_arena_new(CREATE_ARENA, CREATE_ARENA);
-    uint8_t text[CANARY_LEN];
     struct ma_span blob;
 
     if (!a)
         return MA_E_NOMEM;
-    int rc = canary_text(v, text);
-    if (rc == MA_OK)
-        rc = ma_vault_seal(v, a, &canary_id, ma_span_of(text, sizeof text), &blob);
+    const int rc = ma_vault_canary_blob(v, &v->ring, a, &blob);
     return rc != MA_OK ? rc : ma_vault_file_create(d, MA_VAULT_CANARY_FILE, blob, why);
 }
 
@@ -200,24 +227,30 @@ static int dir_check(const struct ma_vault_dir *d, char why[MA_WHY_MAX])
     return MA_OK;
 }
 
+int ma_vault_dir_open(struct ma_vault_dir *d, char why[MA_WHY_MAX])
+{
+    d->fd = open(d->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (d->fd < 0)
+        return ma_why_errno(why, errno == EACCES ? MA_E_PERM : MA_E_IO, d->name, errno);
+    return dir_check(d, why);
+}
+
 static int dir_open(struct ma_vault_dir *d, char why[MA_WHY_MAX])
 {
     const bool made = mkdir(d->name, S_IRWXU) == 0;
 
     if (!made && errno != EEXIST)
         return ma_why_errno(why, errno == EACCES ? MA_E_PERM : MA_E_IO, d->name, errno);
-    d->fd = open(d->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (d->fd < 0)
-        return ma_why_errno(why, errno == EACCES ? MA_E_PERM : MA_E_IO, d->name, errno);
-    if (made) {
+    const int rc = ma_vault_dir_open(d, why);
+    if (rc == MA_OK && made) {
         MA_CLEANUP(ma_fd_close_p) int parent = openat(d->fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (parent < 0 || fsync(parent) != 0)
             return ma_why_errno(why, MA_E_IO, d->name, errno);
     }
-    return dir_check(d, why);
+    return rc;
 }
 
-static bool dir_has(const struct ma_vault_dir *d, const char *name)
+bool ma_vault_dir_has(const struct ma_vault_dir *d, const char *name)
 {
     struct stat st;
 
@@ -249,7 +282,7 @@ static int pepper_read(struct ma_vault *v, const struct ma_vault_dir *d, char wh
 
 static int pepper_create(struct ma_vault *v, const struct ma_vault_dir *d, char why[MA_WHY_MAX])
 {
-    if (dir_has(d, MA_VAULT_PEPPER_FILE)) /* left by an interrupted start, or provisioned */
+    if (ma_vault_dir_has(d, MA_VAULT_PEPPER_FILE)) /* left by an interrupted start, or provisioned */
         return pepper_read(v, d, why);
     const int rc = v->rand->fill(v->rand, v->pepper, sizeof v->pepper);
     return rc != MA_OK ? rc
@@ -265,6 +298,13 @@ static void ring_text_free_p(struct ring_text *t)
     ma_secure_free(t->p, MA_VAULT_FILE_MAX);
 }
 
+int ma_vault_ring_text(const struct ma_vault_dir *d, const char *name, uint8_t *buf, size_t *ret_n,
+                       char why[MA_WHY_MAX])
+{
+    const int rc = ma_vault_file_read(d, name, buf, MA_VAULT_FILE_MAX, ret_n, why);
+    return rc == MA_E_NOTFOUND ? MA_E_IO : rc == MA_E_RANGE ? MA_E_PARSE : rc;
+}
+
 static int ring_read(struct ma_vault *v, const struct ma_vault_dir *d, const char *name, char why[MA_WHY_MAX])
 {
     MA_CLEANUP(ring_text_free_p) struct ring_text text = {ma_secure_alloc(MA_VAULT_FILE_MAX)};
@@ -273,11 +313,11 @@ static int ring_read(struct ma_vault *v, const struct ma_vault_dir *d, const cha
 
     if (!text.p)
         return MA_E_NOMEM;
-    const int rc = ma_vault_file_read(d, name, text.p, MA_VAULT_FILE_MAX, &n, why);
+    const int rc = ma_vault_ring_text(d, name, text.p, &n, why);
     if (rc != MA_OK)
-        return rc == MA_E_NOTFOUND ? MA_E_IO : rc == MA_E_RANGE ? MA_E_PARSE : rc;
+        return rc;
     snprintf(shown, sizeof shown, "%s/%s", d->name, name);
-    return ma_keyring_parse(v, ma_span_of(text.p, n), shown, why);
+    return ma_keyring_parse(&v->ring, ma_span_of(text.p, n), shown, why);
 }
 
 /* Writes a fresh ring under its temporary name. */
@@ -297,8 +337,9 @@ static int ring_create(const struct ma_vault *v, const struct ma_vault_dir *d, c
 /* Removes what a start that never finished left behind; MA_E_IO when the set is incomplete otherwise. */
 static int clear_unfinished(const struct ma_vault_dir *d, char why[MA_WHY_MAX])
 {
-    if (!dir_has(d, MA_VAULT_RING_NEW))
-        return dir_has(d, MA_VAULT_CANARY_FILE) ? lost(d, MA_VAULT_RING_FILE, MA_VAULT_CANARY_FILE, why) : MA_OK;
+    if (!ma_vault_dir_has(d, MA_VAULT_RING_NEW))
+        return ma_vault_dir_has(d, MA_VAULT_CANARY_FILE) ? lost(d, MA_VAULT_RING_FILE, MA_VAULT_CANARY_FILE, why)
+                                                         : MA_OK;
     if ((unlinkat(d->fd, MA_VAULT_CANARY_FILE, 0) != 0 && errno != ENOENT) ||
         unlinkat(d->fd, MA_VAULT_RING_NEW, 0) != 0)
         return ma_why_errno(why, MA_E_IO, d->name, errno);
@@ -326,9 +367,9 @@ static int vault_create(struct ma_vault *v, const struct ma_vault_dir *d, char w
 
 static int vault_read(struct ma_vault *v, const struct ma_vault_dir *d, char why[MA_WHY_MAX])
 {
-    if (!dir_has(d, MA_VAULT_PEPPER_FILE))
+    if (!ma_vault_dir_has(d, MA_VAULT_PEPPER_FILE))
         return lost(d, MA_VAULT_PEPPER_FILE, MA_VAULT_RING_FILE, why);
-    if (!dir_has(d, MA_VAULT_CANARY_FILE))
+    if (!ma_vault_dir_has(d, MA_VAULT_CANARY_FILE))
         return lost(d, MA_VAULT_CANARY_FILE, MA_VAULT_RING_FILE, why);
     int rc = ring_read(v, d, MA_VAULT_RING_FILE, why);
     if (rc == MA_OK)
@@ -343,12 +384,23 @@ static int vault_fill(struct ma_vault *v, const char *key_directory, char why[MA
 
     const int rc = dir_open(&d, why);
     fd = d.fd;
-    if (rc != MA_OK || dir_has(&d, MA_VAULT_RING_FILE))
+    if (rc != MA_OK || ma_vault_dir_has(&d, MA_VAULT_RING_FILE))
         return rc != MA_OK ? rc : vault_read(v, &d, why);
     /* Two first starts at once must not clear away each other's files. */
     if (flock(fd, LOCK_EX | LOCK_NB) != 0)
         return ma_why_errno(why, MA_E_IO, key_directory, errno);
-    return dir_has(&d, MA_VAULT_RING_FILE) ? vault_read(v, &d, why) : vault_create(v, &d, why);
+    return ma_vault_dir_has(&d, MA_VAULT_RING_FILE) ? vault_read(v, &d, why) : vault_create(v, &d, why);
+}
+
+/* A change of keys must get in between requests that seal and open all the time. */
+static void lock_init(struct ma_vault *v)
+{
+    pthread_rwlockattr_t attr;
+
+    (void)pthread_rwlockattr_init(&attr);
+    (void)pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    (void)pthread_rwlock_init(&v->lock, &attr);
+    (void)pthread_rwlockattr_destroy(&attr);
 }
 
 int ma_vault_open(const char *key_directory, const struct ma_rand *rand, struct ma_vault **ret, char why[256])
@@ -360,7 +412,9 @@ int ma_vault_open(const char *key_directory, const struct ma_rand *rand, struct 
     if (!v)
         return MA_E_NOMEM;
     v->rand = rand;
-    const int rc = vault_fill(v, key_directory, why);
+    lock_init(v);
+    v->dir = strdup(key_directory);
+    const int rc = !v->dir ? MA_E_NOMEM : vault_fill(v, key_directory, why);
     if (rc != MA_OK) {
         if (why[0] == '\0')
             snprintf(why, MA_WHY_MAX, "%.150s: %s", key_directory, ma_err_text(rc));
@@ -373,6 +427,9 @@ int ma_vault_open(const char *key_directory, const struct ma_rand *rand, struct 
 
 void ma_vault_close(struct ma_vault *v)
 {
-    if (v)
-        ma_secure_free(v, sizeof *v);
+    if (!v)
+        return;
+    free(v->dir);
+    (void)pthread_rwlock_destroy(&v->lock);
+    ma_secure_free(v, sizeof *v);
 }

@@ -88,6 +88,13 @@ static const char *const usage_rows[] = {
     "token --user u --client c --scope s --auth-time x",
     "keys",
     "keys rotate RS256 ES256",
+    "keys list --vault",
+    "restore",
+    "restore f --force",
+    "keys import f --force",
+    "keys export",
+    "user export",
+    "vacuum now",
     "export --dry-run",
     "backup",
     "health x",
@@ -294,6 +301,31 @@ START_TEST(token_lifetime_under_the_default_policy)
 }
 END_TEST
 
+START_TEST(vault_key_rotation)
+{
+    apply_people();
+    ck_assert_int_eq(run("keys rotate --watch"), MA_EXIT_USAGE);
+    ck_assert_int_eq(run("keys rotate ES256 --vault"), MA_EXIT_USAGE);
+    ck_assert_int_eq(run("keys rotate --vault"), MA_EXIT_OK);
+    ck_assert_msg(says(&out, "vault key 2 seals from now on\n100 %") && says(&out, "1 old vault key removed"), "%s",
+                  text(&out));
+    ck_assert_int_eq(run("keys list"), MA_EXIT_OK);
+    ck_assert_msg(says(&out, "\"id\":2,\"state\":\"sealing\"") && !says(&out, "\"id\":1,"), "%s", text(&out));
+    ck_assert(says(&out, "\"percent\":100}"));
+    ck_assert_int_eq(run("audit"), MA_EXIT_OK);
+    ck_assert(says(&out, "\"operation\":\"keys rotate\"") && says(&out, "\"vault_key\":2"));
+}
+END_TEST
+
+/* What works on files with the rights of whoever calls is never done by a daemon. */
+START_TEST(only_for_myaccountctl_itself)
+{
+    static const char *const lines[] = {"restore /f", "keys export /f", "keys import /f"};
+    ck_assert_int_eq(run(lines[_i]), MA_EXIT_USAGE);
+    ck_assert(says(&err, "myaccountctl runs this command itself"));
+}
+END_TEST
+
 START_TEST(key_rotation)
 {
     apply_people();
@@ -399,6 +431,8 @@ static TCase *tokens_case(void)
     tcase_add_test(t, tokens_refused);
     tcase_add_test(t, token_lifetime_under_the_default_policy);
     tcase_add_test(t, key_rotation);
+    tcase_add_test(t, vault_key_rotation);
+    tcase_add_loop_test(t, only_for_myaccountctl_itself, 0, 3);
     return t;
 }
 

@@ -22,6 +22,7 @@
 
 static char dir[64], path[96], why[256];
 static struct ma_db *writer;
+static struct ma_db_copy made;
 
 static void put_in_dir(char out[96], const char *name)
 {
@@ -650,11 +651,11 @@ START_TEST(test_backup)
     put_in_dir(copy, "copy.db");
     T_OK(ma_db_begin(writer));
     T_OK(put(writer, "a", MA_LIT("{}")));
-    T_IS(MA_E_BUSY, ma_db_backup(writer, copy, why));
+    T_IS(MA_E_BUSY, ma_db_backup(writer, copy, false, &made, why));
     T_OK(ma_db_commit(writer));
     struct ma_db *from = _i == 0 ? writer : open_reader();
-    ck_assert_msg(ma_db_backup(from, copy, why) == MA_OK, "%s", why);
-    T_IS(MA_E_EXISTS, ma_db_backup(from, copy, why));
+    ck_assert_msg(ma_db_backup(from, copy, false, &made, why) == MA_OK, "%s", why);
+    T_IS(MA_E_EXISTS, ma_db_backup(from, copy, false, &made, why));
     ck_assert_ptr_nonnull(strstr(why, copy));
     if (from != writer) {
         T_IS(MA_E_IO, put(from, "b", MA_LIT("{}")));
@@ -674,7 +675,7 @@ START_TEST(test_backup_nowhere)
 {
     char copy[96];
     put_in_dir(copy, "nowhere/copy.db");
-    T_IS(MA_E_NOTFOUND, ma_db_backup(writer, copy, why));
+    T_IS(MA_E_NOTFOUND, ma_db_backup(writer, copy, false, &made, why));
     ck_assert_ptr_nonnull(strstr(why, "nowhere"));
 }
 END_TEST

@@ -100,10 +100,12 @@ START_TEST(test_query_plan)
     ck_assert_msg(ma_db_explain(db, q, arena, &plan) == MA_OK, "%s", query_names[_i]);
     const char *text = (const char *)plan.p;
     bool scan = strstr(text, "SCAN ") != NULL;
-    ck_assert_msg(!scan || listed(query_names[_i], may_scan), "%s:\n%s", query_names[_i], text);
+    bool counts = strncmp(query_names[_i], "SEALED_COUNT_", 13) == 0;
+    ck_assert_msg(!scan || counts || listed(query_names[_i], may_scan), "%s:\n%s", query_names[_i], text);
     ck_assert_msg(!search_without_index(text), "%s:\n%s", query_names[_i], text);
     ck_assert_msg(strstr(text, "TEMP B-TREE") == NULL, "%s:\n%s", query_names[_i], text);
-    ck_assert_msg(!scan || strstr(text, "INDEX") || q->id == MA_Q_OBJECT_LIST, "%s:\n%s", query_names[_i], text);
+    ck_assert_msg(!scan || strstr(text, "INDEX") || counts || q->id == MA_Q_OBJECT_LIST, "%s:\n%s", query_names[_i],
+                  text);
 }
 END_TEST
 
@@ -133,6 +135,14 @@ static const char *const for_all_users[] = {
     "CODE_GET",           "CODE_USE",           "CODE_EXPIRE",           "FAMILY_GET",
     "FAMILY_EXPIRE",      "FAMILY_EXPIRE_IDLE", "FAMILY_EXPIRE_REVOKED", NULL};
 
+/* Changing the keys of the vault goes through all there is, too. */
+static bool all_users(const char *name)
+{
+    static const char *const by_user[] = {"SEALED_PUT_METHOD", "SEALED_PUT_ACCESS_TOKEN", "SEALED_PUT_REFRESH_TOKEN",
+                                          "SEALED_PUT_CLAIMS", NULL};
+    return listed(name, for_all_users) || (strncmp(name, "SEALED_", 7) == 0 && !listed(name, by_user));
+}
+
 static bool names_table(const char *sql, const char *table)
 {
     static const char *const before[] = {"FROM ", "UPDATE ", "INTO "};
@@ -160,7 +170,7 @@ START_TEST(test_owned_rows_by_user)
         return;
     }
     bool by_user = where && strncmp(where, " WHERE user_id = $1", 19) == 0;
-    ck_assert_msg(by_user != listed(query_names[_i], for_all_users), "%s: %s", query_names[_i], q->text);
+    ck_assert_msg(by_user != all_users(query_names[_i]), "%s: %s", query_names[_i], q->text);
 }
 END_TEST
 
@@ -169,7 +179,7 @@ START_TEST(test_every_where_by_user)
 {
     size_t n = 0;
     const struct ma_sql *q = ma_store_queries(&n)[_i];
-    if (listed(query_names[_i], for_all_users) || !strstr(q->text, "WHERE user_id"))
+    if (all_users(query_names[_i]) || !strstr(q->text, "WHERE user_id"))
         return;
     for (const char *w = strstr(q->text, " WHERE "); w; w = strstr(w + 1, " WHERE "))
         ck_assert_msg(strncmp(w, " WHERE user_id = $", 18) == 0, "%s: %s", query_names[_i], q->text);
