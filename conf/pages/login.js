@@ -6,21 +6,20 @@
   const form = document.querySelector('form[data-challenge], form[data-creation]');
   const status = document.getElementById('key-status');
   const say = (s) => { if (status) { status.textContent = s; status.hidden = !s; } };
-  const none = () => { const p = document.getElementById('no-keys'); if (p) p.hidden = false; };
+  const none = document.getElementById('no-keys');
   let waiting = null;
 
   /* --- what needs a browser that can --- */
-  if (!window.PublicKeyCredential) {
-    none();
-    return;
-  }
+  if (!window.PublicKeyCredential) return;
   const offered = [...document.querySelectorAll('[data-keys]')];
   const here = offered.filter((e) => e.dataset.keys === 'platform');
   for (const e of offered) e.hidden = here.includes(e);
+  const only = here.length > 0 && here.length === offered.length;
+  if (none) none.hidden = !only;
   if (here.length > 0) {
     PublicKeyCredential.isUserVerifyingPlatformAuthenticatorAvailable().catch(() => false).then((able) => {
       for (const e of here) e.hidden = !able;
-      if (!able && here.length === offered.length) none();
+      if (none) none.hidden = able || !only;
     });
   }
   if (!form) return;

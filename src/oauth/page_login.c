@@ -93,11 +93,12 @@ void ma_html_key_form(struct ma_html *h, const struct ma_login *l, const char *a
     ma_html_raw(h, "<p id=\"key-status\" class=\"note\" role=\"status\" aria-live=\"polite\" hidden></p>\n");
 }
 
+/* There until the script takes it away: that covers a script that is switched off, refused or lost. */
 void ma_html_no_keys(struct ma_html *h)
 {
-    ma_html_raw(h, "<noscript><p class=\"alert\">This needs JavaScript. Switch it on and load the page again, or use "
-                   "another method.</p></noscript>\n<p class=\"alert\" id=\"no-keys\" role=\"status\" hidden>This "
-                   "browser cannot use passkeys and security keys. Use another method, or another browser.</p>\n");
+    ma_html_raw(
+        h, "<p class=\"alert\" id=\"no-keys\">This browser cannot use passkeys and security keys, or JavaScript is "
+           "switched off. Use another method, or another browser.</p>\n");
 }
 
 /* --- who are you? --- */
