@@ -67,7 +67,7 @@ int ma_page_unmet(struct ma_ctx *ctx, struct ma_login *l)
     ma_html_text(&h, ma_client_name(l));
     ma_html_raw(&h, "</strong> needs ");
     put_needed(&h, l->missing);
-    ma_html_raw(&h, " to sign you in. Your account has none that can be used here, and none can be added here. Ask the "
+    ma_html_raw(&h, " to sign you in. Your account cannot show that here, and it cannot be set up here. Ask the "
                     "administrator for help.</p>\n");
     ma_html_form(&h, l, "leave", NULL, NULL);
     ma_html_submit(&h, "Back to the application");
