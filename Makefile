@@ -7,9 +7,10 @@ SHELL := /bin/bash
 # Debian packages: to build and run, to test, to fuzz, to measure. nodejs and npm join TEST_PKGS only
 # where no node and npm command exists.
 RUN_PKGS := gcc libc6-dev pkg-config libmicrohttpd-dev libgnutls28-dev libjansson-dev libjwt-dev libssl-dev libsqlite3-dev \
-            libcurl4-openssl-dev libconfuse-dev libargon2-dev libcrypt-dev liboath-dev ca-certificates curl jq oathtool
+            libcurl4-openssl-dev libconfuse-dev libargon2-dev libcrypt-dev liboath-dev libqrencode-dev ca-certificates \
+            curl jq oathtool
 TEST_PKGS := $(RUN_PKGS) check libsubunit-dev libfido2-dev clang-format universal-ctags shellcheck openssl \
-             sqlite3 util-linux
+             sqlite3 util-linux zbar-tools
 # Beside these, and only where apt has it: without it the browser tests are skipped, and counted as skipped.
 BROWSER_PKGS := chromium
 FUZZ_PKGS := $(RUN_PKGS) clang libclang-rt-14-dev
@@ -33,7 +34,7 @@ MANDIR ?= $(DATADIR)/man
 SYSTEMDUNITDIR ?= $(PREFIX)/lib/systemd/system
 SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
-PKGS := libmicrohttpd gnutls jansson libjwt openssl sqlite3 libcurl libconfuse libargon2 libcrypt liboath
+PKGS := libmicrohttpd gnutls jansson libjwt openssl sqlite3 libcurl libconfuse libargon2 libcrypt liboath libqrencode
 # Seen at parse time: `make run` and `make test` install packages first and then call make again.
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
@@ -130,7 +131,7 @@ $(OBJ)/bench/breached: $(LIB)
 # Files that .incbin and #include pull in without the compiler's dependency file knowing.
 $(OBJ)/src/db/%.o: $(wildcard sql/sqlite/*.sql)
 $(OBJ)/src/deliver/%.o: $(wildcard conf/templates/*)
-$(OBJ)/src/oauth/page_frame.o: $(wildcard conf/pages/*)
+$(OBJ)/src/http/assets.o: $(wildcard conf/pages/*)
 $(OBJ)/src/feature/dictionary.o: $(OBJ)/gen/dictionary.inc
 
 $(BUILD)/host/dictgen: src/tool/dictgen.c

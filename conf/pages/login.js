@@ -3,9 +3,28 @@
 (() => {
   const bytes = (s) => Uint8Array.from(atob(s.replace(/-/g, '+').replace(/_/g, '/')), (c) => c.charCodeAt(0));
   const text = (b) => btoa(String.fromCharCode(...new Uint8Array(b))).replace(/\+/g, '-').replace(/\//g, '_').replace(/=+$/, '');
-  const form = document.querySelector('form[data-challenge]');
-  if (!form || !window.PublicKeyCredential) return;
+  const form = document.querySelector('form[data-challenge], form[data-creation]');
   const status = document.getElementById('key-status');
+  const say = (s) => { if (status) { status.textContent = s; status.hidden = !s; } };
+  const none = document.getElementById('no-keys');
+  let waiting = null;
+
+  /* --- what needs a browser that can --- */
+  if (!window.PublicKeyCredential) return;
+  const offered = [...document.querySelectorAll('[data-keys]')];
+  const here = offered.filter((e) => e.dataset.keys === 'platform');
+  for (const e of offered) e.hidden = here.includes(e);
+  const only = here.length > 0 && here.length === offered.length;
+  if (none) none.hidden = !only;
+  if (here.length > 0) {
+    PublicKeyCredential.isUserVerifyingPlatformAuthenticatorAvailable().catch(() => false).then((able) => {
+      for (const e of here) e.hidden = !able;
+      if (none) none.hidden = able || !only;
+    });
+  }
+  if (!form) return;
+
+  /* --- signing in with one --- */
   const options = () => ({
     challenge: bytes(form.dataset.challenge),
     rpId: form.dataset.rpId,
@@ -14,38 +33,53 @@
     allowCredentials: JSON.parse(form.dataset.credentials || '[]')
       .map((c) => ({ type: 'public-key', id: bytes(c.id), ...(c.transports ? { transports: c.transports } : {}) })),
   });
-  const say = (s) => { if (status) { status.textContent = s; status.hidden = !s; } };
-  let waiting = null;
+  const assertion = (r) => ({
+    authenticatorData: text(r.authenticatorData),
+    signature: text(r.signature),
+    ...(r.userHandle ? { userHandle: text(r.userHandle) } : {}),
+  });
+  /* --- adding one --- */
+  const creation = () => {
+    const o = JSON.parse(form.dataset.creation).authn_params_public_key;
+    return {
+      ...o,
+      challenge: bytes(o.challenge),
+      user: { ...o.user, id: bytes(o.user.id) },
+      excludeCredentials: JSON.parse(form.dataset.exclude).map((id) => ({ type: 'public-key', id: bytes(id) })),
+    };
+  };
+  const attestation = (r) => ({
+    attestationObject: text(r.attestationObject),
+    ...(r.getTransports ? { transports: r.getTransports() } : {}),
+  });
 
+  const adds = 'creation' in form.dataset;
   const send = (c) => {
     form.elements.response.value = JSON.stringify({
       id: c.id, rawId: text(c.rawId), type: c.type,
-      response: {
-        clientDataJSON: text(c.response.clientDataJSON),
-        authenticatorData: text(c.response.authenticatorData),
-        signature: text(c.response.signature),
-        ...(c.response.userHandle ? { userHandle: text(c.response.userHandle) } : {}),
-      },
+      response: { clientDataJSON: text(c.response.clientDataJSON), ...(adds ? attestation : assertion)(c.response) },
     });
     form.submit();
+  };
+  const WORDS = {
+    NotAllowedError: 'Nothing was chosen. Try again, or use another way.',
+    InvalidStateError: 'This one is on your account already. Use another one, or another way.',
   };
   const ask = async () => {
     waiting?.abort();
     waiting = null;
     say('');
     try {
-      send(await navigator.credentials.get({ publicKey: options() }));
+      send(await (adds ? navigator.credentials.create({ publicKey: creation() }) : navigator.credentials.get({ publicKey: options() })));
     } catch (e) {
-      say(e.name === 'NotAllowedError' ? 'Nothing was chosen. Try again, or use another way.' : 'This did not work. Try again, or use another way.');
+      say(WORDS[e.name] ?? 'This did not work. Try again, or use another way.');
       autofill();
     }
   };
   /* Passkeys among the suggestions of the first field. */
   const autofill = async () => {
     const field = document.querySelector('input[autocomplete~=username]');
-    if (!field || !PublicKeyCredential.isConditionalMediationAvailable) return;
-    if (!await PublicKeyCredential.isConditionalMediationAvailable()
-      || !await PublicKeyCredential.isUserVerifyingPlatformAuthenticatorAvailable()) return;
+    if (!field || !await PublicKeyCredential.isConditionalMediationAvailable?.()) return;
     field.autocomplete = 'username webauthn';
     waiting = new AbortController();
     try {

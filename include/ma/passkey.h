@@ -53,7 +53,7 @@ struct ma_new_credential;
  * ma_webauthn_refused to do. */
 MA_MUST_USE int ma_webauthn_prepare(struct ma_ctx *ctx, struct ma_span id, struct ma_span auth_session,
                                     const struct ma_attestation_response *in, struct ma_new_credential **ret);
-/* Stores it. Write. */
+/* Stores it. MA_E_PROBLEM leaves nothing written but perhaps a session that is over. Write. */
 MA_MUST_USE int ma_webauthn_finish(struct ma_ctx *ctx, const struct ma_new_credential *nc, struct ma_method_view *ret);
 /* Counts a failed attempt against the session and leaves the audit row. Write. Returns MA_E_PROBLEM. */
 MA_MUST_USE int ma_webauthn_refused(struct ma_ctx *ctx, const struct ma_new_credential *nc);

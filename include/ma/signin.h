@@ -48,9 +48,10 @@ struct ma_signin {
 MA_MUST_USE int ma_signin_password(struct ma_ctx *ctx, struct ma_span identifier, struct ma_span connection,
                                    struct ma_span password, struct ma_signin *ret);
 /* WRITE lane, after the above, whatever its verdict: OK becomes WRONG or BLOCKED when the password was changed or the
- * user blocked meanwhile; replaces an imported hash, leaves the audit row ("s", "fp", "fu", "pwd_leak"; "limit_wc" when
- * too many, once a minute and address). Wrong passwords of one user, from whatever addresses, are counted too; past
- * MA_LOGIN_FAILURES_PER_HOUR another "limit_wc" says so, and nobody is locked out by it. */
+ * user blocked meanwhile; replaces an imported hash, leaves the audit row of a failure ("fp", "fu", "pwd_leak";
+ * "limit_wc" when too many, once a minute and address); success is told once signing in is complete. Wrong passwords of
+ * one user, from whatever addresses, are counted too; past MA_LOGIN_FAILURES_PER_HOUR another "limit_wc" says so, and
+ * nobody is locked out by it. */
 #define MA_LOGIN_FAILURES_PER_HOUR 100
 MA_MUST_USE int ma_signin_password_done(struct ma_ctx *ctx, struct ma_signin *s);
 
@@ -128,7 +129,8 @@ struct ma_passkey_proof {
 };
 MA_MUST_USE int ma_passkey_verify(struct ma_ctx *ctx, struct ma_span challenge, struct ma_span rp_id,
                                   const struct ma_assertion_response *in, struct ma_passkey_proof *ret);
-/* After verdict OK: stores counter, backup state and last use, leaves the audit row. MA_E_CONFLICT when another
+/* After verdict OK: stores counter, backup state and last use; a counter that stood still leaves an audit row.
+ * MA_E_CONFLICT when another
  * assertion came in between or the passkey is gone: to be answered like WRONG. Write. */
 MA_MUST_USE int ma_passkey_verified(struct ma_ctx *ctx, const struct ma_passkey_proof *p);
 /* As the two above for a challenge of ma_challenge_start with a security key (or a passkey as second factor). The first
@@ -168,5 +170,9 @@ MA_MUST_USE int ma_flow_find(struct ma_ctx *ctx, const char *kind, struct ma_spa
  * user_id.p NULL: unknown. Write. */
 MA_MUST_USE int ma_audit_signin(struct ma_ctx *ctx, const char *type, struct ma_span user_id, struct ma_span client_id,
                                 struct ma_span detail);
+/* The row of a sign-in that is complete, every factor shown that was asked for: "s", or "ssa" for a silent one. Write.
+ */
+MA_MUST_USE int ma_audit_signed_in(struct ma_ctx *ctx, const char *type, const struct ma_user *u,
+                                   struct ma_span client_id, const struct ma_authn *authn);
 
 #endif

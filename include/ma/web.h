@@ -21,9 +21,18 @@ MA_MUST_USE int ma_redirect(struct ma_ctx *ctx, const char *url);
 /* A small page for a person: title and one paragraph, both escaped here. Always returns MA_E_PROBLEM for errors
  * (status ≥ 400), MA_OK otherwise. */
 int ma_page(struct ma_ctx *ctx, int status, const char *title, const char *text);
+/* The same with a link that leads on: url is trusted ("" is the page itself: try again), label its text; escaped here.
+ * url NULL: no link. */
+int ma_page_leading(struct ma_ctx *ctx, int status, const char *title, const char *text, const char *url,
+                    const char *label);
 /* Appends text with &, <, >, " and ' escaped, fit for element content and quoted attributes. */
 void ma_html_escape(struct ma_buf *b, struct ma_span text);
-/* The headers every page carries: a policy without scripts, no framing, no sniffing, no caching, no referrer. */
-void ma_page_headers(struct ma_ctx *ctx);
+/* The headers every page carries: no framing, no sniffing, no caching, and a policy that allows the style sheet and,
+ * with `script`, the passkey script. form_action: the sources of that directive; NULL: the page has no form. */
+void ma_page_headers(struct ma_ctx *ctx, const char *form_action, bool script);
+/* The start of every page, up to its heading. */
+void ma_page_head(struct ma_ctx *ctx, struct ma_buf *b, const char *title, bool script);
+/* GET /u/assets/{name}: the style sheet and the passkey script. */
+int ma_op_page_asset(struct ma_ctx *ctx);
 
 #endif

@@ -88,9 +88,10 @@ static int require_same_user(struct ma_ctx *ctx, const struct ma_connect_leg *le
     int r = ctx->conf->token_service ? ma_browser_user(ctx, &user) : MA_E_NOTFOUND;
     if (r < 0 || !user.p || ma_span_eq(user, leg->row.user_id))
         return r == MA_E_NOTFOUND ? MA_OK : r;
-    return ma_page(ctx, 403, "You are signed in as somebody else",
-                   "This link connects an account for another user than the one who is signed in here. "
-                   "Sign out first, or open the link in the browser of the user it was made for.");
+    return ma_page_leading(ctx, 403, "You are signed in as somebody else",
+                           "This link connects an account for another user than the one who is signed in here. "
+                           "Sign out first, or open the link in the browser of the user it was made for.",
+                           "/oidc/logout", "Sign out");
 }
 
 int ma_op_connect_visit(struct ma_ctx *ctx)

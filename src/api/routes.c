@@ -5,6 +5,7 @@
 #include "connected.h"
 #include "int.h"
 #include "ma/oauth.h"
+#include "ma/web.h"
 
 #include <stdio.h>
 
@@ -48,6 +49,8 @@ static const struct ma_route routes[] = {
     {MA_GET, CONNECTED "/callback", "connectCallback", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL,
      ma_op_connect_callback, MA_STYLE_PAGE},
     {MA_GET, "/login/callback", "loginCallback", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_connect_callback,
+     MA_STYLE_PAGE},
+    {MA_GET, "/u/assets/{name}", "getPageAsset", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_page_asset,
      MA_STYLE_PAGE},
     {MA_GET, "/.well-known/jwks.json", "getJwks", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_jwks,
      MA_STYLE_API},

@@ -137,6 +137,32 @@ int ma_audit_signin(struct ma_ctx *ctx, const char *type, struct ma_span user_id
     return insert_row(ctx, &row);
 }
 
+int ma_audit_signed_in(struct ma_ctx *ctx, const char *type, const struct ma_user *u, struct ma_span client_id,
+                       const struct ma_authn *authn)
+{
+    const char *names[MA_AMR_NAMES_MAX];
+    struct ma_buf b;
+    struct ma_jw w;
+    ma_amr_names(authn->amr, names);
+    ma_buf_init_arena(&b, ctx->arena, 256, DETAIL_MAX);
+    ma_jw_init(&w, &b);
+    ma_jw_obj(&w);
+    if (u->email.p)
+        ma_jw_kstr(&w, "user_name", u->email);
+    ma_jw_key(&w, "prompts");
+    ma_jw_arr(&w);
+    ma_jw_obj(&w);
+    ma_jw_key(&w, "performed_amr");
+    ma_jw_arr(&w);
+    for (size_t i = 0; names[i]; i++)
+        ma_jw_cstr(&w, names[i]);
+    ma_jw_arr_end(&w);
+    ma_jw_obj_end(&w);
+    ma_jw_arr_end(&w);
+    ma_jw_obj_end(&w);
+    return ma_buf_err(&b) < 0 ? ma_buf_err(&b) : ma_audit_signin(ctx, type, u->user_id, client_id, ma_buf_view(&b));
+}
+
 int ma_audit_assertion(struct ma_ctx *ctx, const char *type, enum ma_factor factor, struct ma_span method_id,
                        bool counter_regressed)
 {

@@ -278,11 +278,24 @@ static int store_method(struct ma_ctx *ctx, const struct ma_new_credential *nc, 
     return m.id.p ? ma_method_insert(ctx->db, ctx->who.user_id, &m) : MA_E_NOMEM;
 }
 
+/* The same words whoever owns it (§7.1 step 26). */
+static int require_new(struct ma_ctx *ctx, struct ma_span credential_id)
+{
+    struct ma_credential c;
+    struct ma_span owner;
+    int r = ma_credential_find(ctx->db, ctx->arena, credential_id, &c, &owner);
+    if (r == MA_E_NOTFOUND)
+        return MA_OK;
+    return r < 0 ? r : ma_problem_at(ctx, "/authn_response/id", "This credential is already registered");
+}
+
 int ma_webauthn_finish(struct ma_ctx *ctx, const struct ma_new_credential *nc, struct ma_method_view *ret)
 {
     struct ma_span id;
     struct ma_credential row = nc->row;
     int r = require_passkey_room(ctx, nc->type);
+    if (r == MA_OK)
+        r = require_new(ctx, row.credential_id);
     if (r == MA_OK)
         r = ma_enrolment_consume(ctx->db, ctx->who.user_id, nc->session.session_mac, ctx->now_ms);
     if (r == MA_OK)
@@ -293,8 +306,6 @@ int ma_webauthn_finish(struct ma_ctx *ctx, const struct ma_new_credential *nc, s
         return r;
     row.method_id = id;
     r = ma_credential_insert(ctx->db, ctx->who.user_id, &row);
-    if (r == MA_E_EXISTS) /* the same words whoever owns it (§7.1 step 26) */
-        return ma_problem_at(ctx, "/authn_response/id", "This credential is already registered");
     if (r == MA_OK)
         r = ma_methods_find(ctx, id, ret);
     if (r < 0)

@@ -135,12 +135,9 @@ int ma_passkey_verified(struct ma_ctx *ctx, const struct ma_passkey_proof *p)
         return MA_E_INVAL;
     ctx->who.user_id = p->user.user_id;
     int r = store_use(ctx, p);
-    if (r < 0)
+    if (r < 0 || !p->counter_regressed)
         return r;
-    const char *detail =
-        ma_arena_printf(ctx->arena, "{\"performed_amr\":[\"%s\"]%s}", p->amr & MA_AMR_UV ? "phr" : "pop",
-                        p->counter_regressed ? ",\"counter_regressed\":true" : "");
-    return detail ? ma_audit_signin(ctx, "s", p->user.user_id, ctx->who.client_id, ma_span_str(detail)) : MA_E_NOMEM;
+    return ma_audit_assertion(ctx, "gd_auth_succeed", MA_FACTOR_PASSKEY, p->method_id, true);
 }
 
 /* --- as second factor --- */

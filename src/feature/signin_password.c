@@ -323,9 +323,8 @@ int ma_signin_password_done(struct ma_ctx *ctx, struct ma_signin *s)
     if (r < 0)
         return r;
     switch (s->verdict) {
-    case MA_SIGNIN_OK:
-        r = rehash(ctx, s);
-        return r == MA_OK ? audit(ctx, "s", s, NULL) : r;
+    case MA_SIGNIN_OK: /* no row: signing in is not over yet (ma_audit_signed_in) */
+        return rehash(ctx, s);
     case MA_SIGNIN_BLOCKED:
         return audit(ctx, "fp", s, "user is blocked");
     case MA_SIGNIN_BREACHED:

@@ -104,7 +104,9 @@ static int write_problem(struct ma_ctx *ctx, enum ma_problem_id id, const char *
     if (ctx->route && ctx->route->style == MA_STYLE_OAUTH)
         return write_oauth(ctx, id, detail);
     if (ctx->route && ctx->route->style == MA_STYLE_PAGE) {
-        (void)ma_page(ctx, d->status, d->title, detail ? detail : d->detail);
+        /* What is over soon may be tried again; a form is lost, and what was asked wrongly stays wrong. */
+        bool again = ctx->req.verb == MA_GET && (d->status == 429 || d->status >= 500);
+        (void)ma_page_leading(ctx, d->status, d->title, detail ? detail : d->detail, again ? "" : NULL, "Try again");
         return MA_E_PROBLEM;
     }
     ma_reply_json(ctx, d->status, &w);

@@ -107,29 +107,31 @@ void ma_html_escape(struct ma_buf *b, struct ma_span text)
     }
 }
 
-void ma_page_headers(struct ma_ctx *ctx)
+int ma_page(struct ma_ctx *ctx, int status, const char *title, const char *text)
 {
-    ma_header(ctx, "Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'");
-    ma_header(ctx, "X-Content-Type-Options", "nosniff");
-    ma_header(ctx, "Referrer-Policy", "no-referrer");
-    ma_header(ctx, "Cache-Control", "no-store");
+    return ma_page_leading(ctx, status, title, text, NULL, NULL);
 }
 
-int ma_page(struct ma_ctx *ctx, int status, const char *title, const char *text)
+int ma_page_leading(struct ma_ctx *ctx, int status, const char *title, const char *text, const char *url,
+                    const char *label)
 {
     struct ma_jw w;
     ma_reply_json(ctx, status, &w);
     ctx->resp.content_type = "text/html; charset=utf-8";
     struct ma_buf *b = &ctx->resp.body;
-    ma_buf_str(b, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                  "<meta name=\"viewport\" content=\"width=device-width\"><title>");
-    ma_html_escape(b, ma_span_str(title));
-    ma_buf_str(b, "</title></head><body><main><h1>");
-    ma_html_escape(b, ma_span_str(title));
-    ma_buf_str(b, "</h1><p>");
+    ma_page_head(ctx, b, title, false);
+    ma_buf_str(b, "<p>");
     ma_html_escape(b, ma_span_str(text));
-    ma_buf_str(b, "</p></main></body></html>\n");
-    ma_page_headers(ctx);
+    ma_buf_str(b, "</p>\n");
+    if (url) {
+        ma_buf_str(b, "<p><a class=\"button\" href=\"");
+        ma_html_escape(b, ma_span_str(url));
+        ma_buf_str(b, "\">");
+        ma_html_escape(b, ma_span_str(label));
+        ma_buf_str(b, "</a></p>\n");
+    }
+    ma_buf_str(b, "</main></body></html>\n");
+    ma_page_headers(ctx, NULL, false);
     if (ma_buf_err(b) < 0)
         return ma_buf_err(b);
     return status >= 400 ? MA_E_PROBLEM : MA_OK;

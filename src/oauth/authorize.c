@@ -66,12 +66,6 @@ static int refuse(struct ma_ctx *ctx, struct ma_login *l)
     return r == MA_OK ? ma_respond_error(ctx, &l->req, l->error, l->description) : r;
 }
 
-static int issue(struct ma_ctx *ctx, struct ma_login *l)
-{
-    int r = ma_login_audit(ctx, l, l->req.prompt_none ? "ssa" : "s");
-    return r == MA_OK ? ma_login_issue(ctx, l) : r;
-}
-
 /* WRITE: what is found here is what holds. */
 static int carry_out(struct ma_ctx *ctx)
 {
@@ -83,7 +77,7 @@ static int carry_out(struct ma_ctx *ctx)
     if (r < 0)
         return r;
     if (step == MA_STEP_DONE)
-        return issue(ctx, l);
+        return ma_login_issue(ctx, l);
     if (l->req.prompt_none || step == MA_STEP_REFUSED) {
         silent_error(l, step);
         return refuse(ctx, l);

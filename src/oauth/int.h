@@ -223,6 +223,10 @@ const char *ma_mfa_type(enum ma_factor f);
 MA_MUST_USE int ma_login_finish(struct ma_ctx *ctx, struct ma_oauth *o, const struct ma_user *user,
                                 const struct ma_authn *authn, const char *gty);
 
+/* Passes on what ma_login_finish or ma_mfa_complete returned (r); where the tokens are on their way, the sign-in is
+ * complete and leaves its audit row. Write. */
+MA_MUST_USE int ma_signed_in(struct ma_ctx *ctx, const struct ma_oauth *o, int r);
+
 /* The organization that was asked for, when the user is a member; ret p == NULL when none was. An answer otherwise. */
 MA_MUST_USE int ma_organization_of(struct ma_ctx *ctx, struct ma_span wanted, struct ma_span user_id,
                                    struct ma_span *ret);
@@ -264,7 +268,6 @@ int ma_op_discovery(struct ma_ctx *ctx);
 int ma_op_authorize(struct ma_ctx *ctx);   /* GET and POST /authorize */
 int ma_op_login_page(struct ma_ctx *ctx);  /* GET /u/login */
 int ma_op_login_post(struct ma_ctx *ctx);  /* POST /u/login */
-int ma_op_login_asset(struct ma_ctx *ctx); /* GET /u/assets/{name}: the style sheet and the passkey script */
 int ma_op_logout(struct ma_ctx *ctx);      /* GET /v2/logout */
 int ma_op_oidc_logout(struct ma_ctx *ctx); /* GET and POST /oidc/logout */
 int ma_op_mfa_challenge(struct ma_ctx *ctx);

@@ -191,3 +191,11 @@ int ma_issue_reply(struct ma_ctx *ctx)
     ma_oauth_headers(ctx);
     return ma_reply_end(ctx);
 }
+
+int ma_signed_in(struct ma_ctx *ctx, const struct ma_oauth *o, int r)
+{
+    if (r != MA_E_NEXT)
+        return r;
+    int audited = ma_audit_signed_in(ctx, "s", &o->issue->user, o->client->client_id, &o->issue->authn);
+    return audited < 0 ? audited : r;
+}

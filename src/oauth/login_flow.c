@@ -37,6 +37,7 @@ static const struct ma_jfield state_fields[] = {
     BOOL(declined),
     BOOL(consented),
     BOOL(denied),
+    BOOL(left),
     INT(auth_at, st.authn.auth_at),
     INT(mfa_at, st.authn.mfa_at),
     INT(retry_s, st.retry_s),
@@ -44,6 +45,7 @@ static const struct ma_jfield state_fields[] = {
     INT(note, note),
     INT(enrol, enrol),
     {.name = "key", .type = MA_F_RAWOBJ, .off = offsetof(struct kept, st.key)},
+    {.name = "enrol_key", .type = MA_F_RAWOBJ, .off = offsetof(struct kept, st.enrol_key)},
 };
 #undef STR
 #undef BOOL
@@ -66,6 +68,7 @@ static int state_write(struct ma_ctx *ctx, const struct ma_login_state *st, stru
     ma_jw_kbool(&w, "declined", st->declined);
     ma_jw_kbool(&w, "consented", st->consented);
     ma_jw_kbool(&w, "denied", st->denied);
+    ma_jw_kbool(&w, "left", st->left);
     ma_jw_kint(&w, "auth_at", st->authn.auth_at);
     ma_jw_kint(&w, "mfa_at", st->authn.mfa_at);
     ma_jw_kint(&w, "amr", st->authn.amr);
@@ -75,6 +78,10 @@ static int state_write(struct ma_ctx *ctx, const struct ma_login_state *st, stru
     if (st->key.p) {
         ma_jw_key(&w, "key");
         ma_jw_raw(&w, st->key);
+    }
+    if (st->enrol_key.p) {
+        ma_jw_key(&w, "enrol_key");
+        ma_jw_raw(&w, st->enrol_key);
     }
     ma_jw_obj_end(&w);
     *ret = ma_buf_view(&b);
@@ -285,10 +292,15 @@ int ma_login_load(struct ma_ctx *ctx, struct ma_span token, struct ma_login *l, 
     if (token.n != MA_TOKEN_LEN)
         return MA_OK;
     int r = ma_flow_find(ctx, MA_LOGIN_KIND, token, &l->flow);
-    if (r == MA_E_NOTFOUND || r == MA_E_EXPIRED)
+    if (r == MA_E_NOTFOUND)
         return MA_OK;
-    if (r == MA_OK)
+    bool over = r == MA_E_EXPIRED;
+    if (r == MA_OK || over)
         r = data_read(ctx, l);
+    if (over) { /* the page still leads to the application */
+        l->client = r == MA_OK ? ma_state_client(ctx->state, l->flow.client_id) : NULL;
+        return r == MA_E_NOMEM ? r : MA_OK;
+    }
     if (r == MA_OK)
         r = same_browser(ctx, l, &same);
     if (r < 0)
@@ -315,12 +327,14 @@ int ma_login_consume(struct ma_ctx *ctx, const struct ma_login *l)
     return ma_flow_consume(ctx->db, l->flow.token_mac, ctx->now_ms);
 }
 
-int ma_login_refuse(struct ma_ctx *ctx, enum ma_login_found why)
+int ma_login_refuse(struct ma_ctx *ctx, const struct ma_login *l, enum ma_login_found why)
 {
     if (why == MA_LOGIN_STRANGER)
-        return ma_page(ctx, 400, "This is not where it began",
-                       "The sign-in was started in another browser, or cookies are off. "
-                       "Go back to the application and sign in again from there.");
-    return ma_page(ctx, 400, "This sign-in is over",
-                   "It was finished already, or took too long. Go back to the application and sign in again.");
+        return ma_page_to_app(ctx, 400, "This is not where it began",
+                              "The sign-in was started in another browser, or cookies are off. "
+                              "Go back to the application and sign in again from there.",
+                              l->client, l->req.redirect_uri);
+    return ma_page_to_app(ctx, 400, "This sign-in is over",
+                          "It was finished already, or took too long. Go back to the application and sign in again.",
+                          l->client, l->req.redirect_uri);
 }

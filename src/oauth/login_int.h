@@ -85,6 +85,7 @@ enum ma_login_note {
     MA_NOTE_WRONG_KEY,
     MA_NOTE_BAD_ADDRESS,
     MA_NOTE_NOT_ENROLLED,
+    MA_NOTE_KEY_NOT_ADDED,
     MA_NOTE_START_AGAIN,
     MA_NOTE_SENT,
     MA_NOTE__COUNT
@@ -98,6 +99,7 @@ struct ma_login_state {
     bool declined;  /* an offer to enrol */
     bool consented; /* given on the page */
     bool denied;    /* refused there */
+    bool left;      /* the user read that what is asked for cannot be met, and goes back to the application */
     int note;       /* enum ma_login_note: shown until the next form */
     int64_t retry_s;
     struct ma_span challenge;   /* passkey challenge, base64url */
@@ -105,7 +107,9 @@ struct ma_login_state {
     struct ma_span key;         /* for security keys: {"challenge","rp_id","credentials"} */
     struct ma_span recovery;    /* a new recovery code, to be shown */
     int enrol;                  /* enum ma_factor of an enrolment under way; 0 (password): none */
-    struct ma_span enrol_id, enrol_session, enrol_uri, enrol_manual, enrol_address;
+    struct ma_span enrol_id, enrol_session, enrol_uri, enrol_manual;
+    struct ma_span enrol_address; /* where its code went; with no enrolment under way: what was refused as an address */
+    struct ma_span enrol_key;     /* passkeys and security keys: JSON of ma_write_creation_options */
 };
 
 struct ma_login {
@@ -121,7 +125,9 @@ struct ma_login {
     struct ma_factor_choice choices[MA_FACTORS_SHOWN_MAX]; /* those that may be shown now */
     size_t n_choices;
     uint32_t enrol_open; /* factor types that may be enrolled now */
+    uint32_t missing;    /* MA_STEP_UNMET: factor types of which one is asked for */
     bool assured;        /* everything that was to be shown was shown */
+    bool first_shown;    /* by this very request: the first factor */
     const char *error, *description;
     /* a POST: what the form held, and what the CPU lane found */
     const struct ma_login_form *form;
@@ -146,7 +152,8 @@ MA_MUST_USE int ma_login_consume(struct ma_ctx *ctx, const struct ma_login *l);
 void ma_login_forget(struct ma_ctx *ctx, const struct ma_login *l);
 /* "<path>?state=<token>" on the request's origin. arena. */
 const char *ma_login_url(struct ma_ctx *ctx, const struct ma_login *l);
-int ma_login_refuse(struct ma_ctx *ctx, enum ma_login_found why);
+/* The page about a login that cannot go on; leads to its application where l holds that. */
+int ma_login_refuse(struct ma_ctx *ctx, const struct ma_login *l, enum ma_login_found why);
 /* Forgets who was signing in. */
 void ma_login_restart(struct ma_login *l);
 /* A fresh passkey challenge in st. */
@@ -160,8 +167,9 @@ enum ma_login_step {
     MA_STEP_RECOVERY,  /* a new recovery code is to be shown */
     MA_STEP_ENROL,     /* one of l->enrol_open must be enrolled */
     MA_STEP_OFFER,     /* or may be */
-    MA_STEP_CONFIRM,   /* the code of an enrolment under way */
+    MA_STEP_CONFIRM,   /* the code, or the key, of an enrolment under way */
     MA_STEP_CONSENT,
+    MA_STEP_UNMET, /* one of l->missing is asked for, and can neither be shown nor enrolled */
     MA_STEP_DONE,
     MA_STEP_REFUSED /* l->error, l->description */
 };
@@ -175,7 +183,7 @@ MA_MUST_USE int ma_login_choose(struct ma_ctx *ctx, struct ma_login *l, struct m
 /* The answers to it: a code of the form, or a security key that the CPU lane looked at. Write; they change st. */
 MA_MUST_USE int ma_login_code(struct ma_ctx *ctx, struct ma_login *l);
 MA_MUST_USE int ma_login_key(struct ma_ctx *ctx, struct ma_login *l, const struct ma_passkey_proof *proof);
-/* Answers the client with a code for l's session. Write. */
+/* Answers the client with a code for l's session, and leaves the audit row of the sign-in that is complete. Write. */
 MA_MUST_USE int ma_login_issue(struct ma_ctx *ctx, struct ma_login *l);
 /* Gives the client its code, or its error, and ends the login. Write. */
 MA_MUST_USE int ma_login_finish_flow(struct ma_ctx *ctx, struct ma_login *l, enum ma_login_step step);
@@ -192,10 +200,21 @@ struct ma_login_form {
     struct ma_span state, action, username, password, code, method, response, address;
 };
 MA_MUST_USE int ma_login_form_read(struct ma_ctx *ctx, struct ma_login_form *ret);
-/* Enrolment on the page: starts one of form->method ("totp", "email", "phone"), confirms it, gives it up. Write; they
- * change st. */
+/* Enrolment on the page: starts one of form->method (a factor's name), confirms it by a code, sends that again. Write;
+ * they change st. */
 MA_MUST_USE int ma_login_enrol(struct ma_ctx *ctx, struct ma_login *l);
 MA_MUST_USE int ma_login_confirm(struct ma_ctx *ctx, struct ma_login *l);
+MA_MUST_USE int ma_login_resend(struct ma_ctx *ctx, struct ma_login *l);
+/* Confirms a passkey or security key: what the browser made is checked (CPU lane), and stored (write; *p as the check
+ * left it). */
+struct ma_login_new_key {
+    struct ma_new_credential *credential; /* NULL: the form held none */
+    bool verified;
+};
+MA_MUST_USE int ma_login_key_check(struct ma_ctx *ctx, const struct ma_login *l, struct ma_login_new_key *ret);
+MA_MUST_USE int ma_login_key_store(struct ma_ctx *ctx, struct ma_login *l, const struct ma_login_new_key *p);
+/* Gives an enrolment under way up. */
+void ma_login_enrol_forget(struct ma_login_state *st);
 /* Takes the next word off a blank-separated list. */
 bool ma_scope_next(struct ma_span *rest, struct ma_span *word);
 /* {"id","rawId","type","response":{…}} of a browser's credential. MA_E_PARSE when it is none. */
@@ -228,14 +247,32 @@ const char *ma_form_targets(struct ma_ctx *ctx, struct ma_span redirect_uri);
  * has nothing to say about it; a redirect where the URL is no web page. */
 MA_MUST_USE int ma_onward(struct ma_ctx *ctx, const char *title, const char *url);
 
+/* ma_page with a link to the origin of url, one of the client's own; none where client is NULL or url is no web page.
+ */
+int ma_page_to_app(struct ma_ctx *ctx, int status, const char *title, const char *text,
+                   const struct ma_state_client *client, struct ma_span url);
+
+/* The first redirect_uri of a client; p == NULL without client, or when it has none. */
+struct ma_span ma_first_callback(const struct ma_state_client *client);
+
 MA_MUST_USE int ma_page_identify(struct ma_ctx *ctx, struct ma_login *l);
 MA_MUST_USE int ma_page_challenge(struct ma_ctx *ctx, struct ma_login *l);
 MA_MUST_USE int ma_page_enrol(struct ma_ctx *ctx, struct ma_login *l, bool offer);
 MA_MUST_USE int ma_page_confirm(struct ma_ctx *ctx, struct ma_login *l);
+MA_MUST_USE int ma_page_unmet(struct ma_ctx *ctx, struct ma_login *l);
 MA_MUST_USE int ma_page_recovery(struct ma_ctx *ctx, struct ma_login *l);
 MA_MUST_USE int ma_page_consent(struct ma_ctx *ctx, struct ma_login *l);
 /* The paragraph about what happened last; nothing for MA_NOTE_NONE. */
 void ma_html_note(struct ma_html *h, const struct ma_login *l);
+/* Attributes of the field that the note is about: " aria-…", or "". Static. */
+const char *ma_html_invalid(const struct ma_login *l);
+/* The application's name for people. Borrowed. */
+struct ma_span ma_client_name(const struct ma_login *l);
+/* A form that the page's script shows and fills in (attributes name what for), its button, and where the script speaks;
+ * before it, what is said where the browser cannot. */
+void ma_html_key_form(struct ma_html *h, const struct ma_login *l, const char *action, const char *css,
+                      const char *attributes, const char *button);
+void ma_html_no_keys(struct ma_html *h);
 /* The end of every step after the first: whose account this is, and a way out. */
 void ma_html_whose(struct ma_html *h, const struct ma_login *l);
 

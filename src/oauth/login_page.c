@@ -13,7 +13,7 @@ static int finish(struct ma_ctx *ctx)
     if (r < 0)
         return r;
     if (found != MA_LOGIN_FINE)
-        return ma_login_refuse(ctx, found);
+        return ma_login_refuse(ctx, l, found);
     r = ma_login_examine(ctx, l, &step);
     if (r < 0)
         return r;
@@ -44,6 +44,8 @@ static int show(struct ma_ctx *ctx, struct ma_login *l, enum ma_login_step step)
         return ma_page_confirm(ctx, l);
     case MA_STEP_CONSENT:
         return ma_page_consent(ctx, l);
+    case MA_STEP_UNMET:
+        return ma_page_unmet(ctx, l);
     case MA_STEP_DONE:
     case MA_STEP_REFUSED:
         return ma_next(ctx, MA_LANE_WRITE, finish);
@@ -65,7 +67,7 @@ int ma_op_login_page(struct ma_ctx *ctx)
     if (r < 0)
         return r;
     if (found != MA_LOGIN_FINE)
-        return ma_login_refuse(ctx, found);
+        return ma_login_refuse(ctx, l, found);
     r = ma_login_examine(ctx, l, &step);
     return r == MA_OK ? show(ctx, l, step) : r;
 }

@@ -99,7 +99,7 @@ static int reload(struct ma_ctx *ctx, struct ma_login *l, enum ma_login_step *re
     if (r < 0)
         return r;
     if (found != MA_LOGIN_FINE)
-        return ma_login_refuse(ctx, found);
+        return ma_login_refuse(ctx, l, found);
     r = ma_login_examine(ctx, l, ret_step);
     l->st.note = MA_NOTE_NONE;
     l->st.retry_s = 0;
@@ -127,7 +127,7 @@ static void signed_in(struct ma_ctx *ctx, struct ma_login *l, struct ma_span use
     ma_login_restart(l);
     l->st.identifier = identifier;
     l->st.user_id = user_id;
-    l->st.fresh = true;
+    l->st.fresh = l->first_shown = true;
     l->st.authn = (struct ma_authn){.auth_at = ctx->now_ms, .amr = amr};
 }
 
@@ -266,6 +266,32 @@ static int key(struct ma_ctx *ctx)
     return r == MA_OK ? ma_next(ctx, MA_LANE_WRITE, key_done) : r;
 }
 
+/* --- a new passkey or security key --- */
+
+static int new_key_done(struct ma_ctx *ctx)
+{
+    struct ma_login *l = ctx->scratch;
+    enum ma_login_step step = MA_STEP_IDENTIFY;
+    int r = reload(ctx, l, &step);
+    if (r == MA_OK && step == MA_STEP_CONFIRM && l->st.enrol_key.p)
+        r = ma_login_key_store(ctx, l, l->proof);
+    return r == MA_OK ? settle(ctx, l) : r;
+}
+
+static int new_key(struct ma_ctx *ctx)
+{
+    struct ma_login *l = ctx->scratch;
+    struct ma_login_new_key *p = ma_arena_zalloc(ctx->arena, sizeof *p);
+    enum ma_login_step step = MA_STEP_IDENTIFY;
+    if (!p)
+        return MA_E_NOMEM;
+    l->proof = p;
+    int r = ma_login_examine(ctx, l, &step);
+    if (r == MA_OK && step == MA_STEP_CONFIRM && l->st.enrol_key.p)
+        r = ma_login_key_check(ctx, l, p);
+    return r == MA_OK ? ma_next(ctx, MA_LANE_WRITE, new_key_done) : r;
+}
+
 /* --- everything else: one change of the row, where the step allows it --- */
 
 static int act_choose(struct ma_ctx *ctx, struct ma_login *l)
@@ -277,8 +303,7 @@ static int act_skip(struct ma_ctx *ctx, struct ma_login *l)
 {
     (void)ctx;
     l->st.declined = l->assured;
-    l->st.enrol = 0;
-    l->st.enrol_id = l->st.enrol_session = l->st.enrol_uri = l->st.enrol_manual = l->st.enrol_address = MA_SPAN_NULL;
+    ma_login_enrol_forget(&l->st);
     return MA_OK;
 }
 
@@ -302,6 +327,13 @@ static int act_deny(struct ma_ctx *ctx, struct ma_login *l)
     return MA_OK;
 }
 
+static int act_leave(struct ma_ctx *ctx, struct ma_login *l)
+{
+    (void)ctx;
+    l->st.left = true;
+    return MA_OK;
+}
+
 static int act_restart(struct ma_ctx *ctx, struct ma_login *l)
 {
     (void)ctx;
@@ -320,10 +352,12 @@ static const struct action {
     {"choose", IN(CHALLENGE), act_choose},
     {"enrol", IN(ENROL) | IN(OFFER), ma_login_enrol},
     {"confirm", IN(CONFIRM), ma_login_confirm},
+    {"resend", IN(CONFIRM), ma_login_resend},
     {"skip", IN(OFFER) | IN(CONFIRM), act_skip},
     {"continue", IN(RECOVERY), act_continue},
     {"allow", IN(CONSENT), act_allow},
     {"deny", IN(CONSENT), act_deny},
+    {"leave", IN(UNMET), act_leave},
     {"restart", ANY_STEP, act_restart},
 };
 #undef IN
@@ -356,7 +390,7 @@ int ma_op_login_post(struct ma_ctx *ctx)
     if (r < 0)
         return r;
     if (found != MA_LOGIN_FINE)
-        return ma_login_refuse(ctx, found);
+        return ma_login_refuse(ctx, l, found);
     l->form = form;
     ctx->scratch = l;
     if (ma_span_eq_str(form->action, "password"))
@@ -365,5 +399,7 @@ int ma_op_login_post(struct ma_ctx *ctx)
         return ma_next(ctx, MA_LANE_CPU, passkey);
     if (ma_span_eq_str(form->action, "key"))
         return ma_next(ctx, MA_LANE_CPU, key);
+    if (ma_span_eq_str(form->action, "new-key"))
+        return ma_next(ctx, MA_LANE_CPU, new_key);
     return ma_next(ctx, MA_LANE_WRITE, change);
 }

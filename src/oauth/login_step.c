@@ -3,7 +3,7 @@
  */
 #include "login_int.h"
 
-#define ENROLLABLE (1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_EMAIL | 1u << MA_FACTOR_PHONE)
+#define ENROLLABLE (1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_EMAIL | 1u << MA_FACTOR_PHONE | MA_FACTORS_WEBAUTHN)
 
 static int refused(struct ma_login *l, const char *error, const char *description, enum ma_login_step *ret)
 {
@@ -13,10 +13,14 @@ static int refused(struct ma_login *l, const char *error, const char *descriptio
     return MA_OK;
 }
 
+/* The client hears of it once the user has, who is told what is missing. */
 static int unmet(struct ma_login *l, enum ma_login_step *ret)
 {
-    return refused(l, "unmet_authentication_requirements",
-                   "The authentication requirements for this API cannot be met. Log in again.", ret);
+    if (l->req.prompt_none || l->st.left)
+        return refused(l, "unmet_authentication_requirements",
+                       "The authentication requirements for this API cannot be met. Log in again.", ret);
+    *ret = MA_STEP_UNMET;
+    return MA_OK;
 }
 
 /* --- who it is --- */
@@ -108,14 +112,16 @@ static bool has_factor(const struct ma_login *l)
 
 static uint32_t enrollable(struct ma_ctx *ctx, const struct ma_login *l, uint32_t wanted)
 {
-    uint32_t open = ENROLLABLE & ma_factors_enabled(ctx) & (wanted ? wanted : ENROLLABLE);
+    uint32_t open = ENROLLABLE & ma_factors_open(ctx) & (wanted ? wanted : ENROLLABLE);
+    if ((l->st.authn.amr & MA_AMR_PASSKEY) && !(l->st.authn.amr & MA_AMR_PWD)) /* no second factor after another one */
+        open &= ~(1u << MA_FACTOR_PASSKEY);
     return l->user.email.p ? open : open & ~(1u << MA_FACTOR_EMAIL);
 }
 
-/* A silent request cannot sign in again; everybody else can. */
-static int sign_in_again(struct ma_login *l, enum ma_login_step *ret)
+/* A silent request cannot sign in again; everybody else can, where that helps. */
+static int sign_in_again(struct ma_login *l, bool helps, enum ma_login_step *ret)
 {
-    if (l->req.prompt_none || l->st.fresh)
+    if (l->req.prompt_none || !helps)
         return unmet(l, ret);
     *ret = MA_STEP_IDENTIFY;
     return MA_OK;
@@ -124,7 +130,7 @@ static int sign_in_again(struct ma_login *l, enum ma_login_step *ret)
 static int enrol(struct ma_login *l, enum ma_login_step *ret)
 {
     if (!l->enrol_open || !l->st.fresh)
-        return sign_in_again(l, ret);
+        return sign_in_again(l, !l->st.fresh, ret);
     *ret = l->st.enrol ? MA_STEP_CONFIRM : MA_STEP_ENROL;
     return MA_OK;
 }
@@ -137,6 +143,7 @@ static int judge(struct ma_ctx *ctx, struct ma_login *l, enum ma_login_step *ret
     uint32_t factors = ma_factors_bits(l->choices, l->n_choices);
     struct ma_assurance_out out = assure(ctx, l, &l->st.authn, factors);
     l->assured = out.verdict == MA_ASSURED;
+    l->missing = out.factors;
     l->enrol_open = enrollable(ctx, l, out.factors);
     switch (out.verdict) {
     case MA_ASSURED:
@@ -146,12 +153,12 @@ static int judge(struct ma_ctx *ctx, struct ma_login *l, enum ma_login_step *ret
     case MA_ASSURE_CHALLENGE:
         narrow(ctx, l, out.factors, factors);
         *ret = MA_STEP_CHALLENGE;
-        return has_factor(l) ? MA_OK : sign_in_again(l, ret);
+        return has_factor(l) ? MA_OK : sign_in_again(l, !l->st.fresh, ret);
     case MA_ASSURE_ENROLL:
         return enrol(l, ret);
-    case MA_ASSURE_UNMET:
+    case MA_ASSURE_UNMET: /* the sign-in is too old */
     default:
-        return sign_in_again(l, ret);
+        return sign_in_again(l, true, ret);
     }
 }
 
@@ -242,6 +249,10 @@ int ma_login_advance(struct ma_ctx *ctx, struct ma_login *l, bool may_send)
     int r = ma_login_examine(ctx, l, &step);
     if (r < 0)
         return r;
+    if (l->first_shown && (step == MA_STEP_CHALLENGE || step == MA_STEP_ENROL))
+        r = ma_login_audit(ctx, l, "mfar");
+    if (r < 0)
+        return r;
     if (step == MA_STEP_CHALLENGE)
         return ma_login_choice(l, l->st.method) ? MA_OK : ma_login_choose(ctx, l, preferred(l)->id, may_send);
     forget_method(l);
@@ -280,6 +291,8 @@ int ma_login_issue(struct ma_ctx *ctx, struct ma_login *l)
     l->req.org_id = l->req.organization;
     l->req.authn = l->st.authn;
     r = ma_code_make(ctx, &l->req, l->user.user_id, l->st.session_id, code);
+    if (r == MA_OK)
+        r = ma_audit_signed_in(ctx, l->req.prompt_none ? "ssa" : "s", &l->user, l->client->client_id, &l->st.authn);
     return r == MA_OK ? ma_respond_code(ctx, &l->req, ma_arena_strdup(ctx->arena, ma_span_str(code))) : r;
 }
 
@@ -304,7 +317,7 @@ int ma_login_finish_flow(struct ma_ctx *ctx, struct ma_login *l, enum ma_login_s
 {
     int r = ma_login_consume(ctx, l);
     if (r == MA_E_CONFLICT)
-        return ma_login_refuse(ctx, MA_LOGIN_OVER);
+        return ma_login_refuse(ctx, l, MA_LOGIN_OVER);
     if (r == MA_OK && step == MA_STEP_REFUSED)
         r = ma_login_audit(ctx, l, "f");
     if (r == MA_OK)

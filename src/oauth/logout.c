@@ -80,7 +80,8 @@ static int find_client(struct ma_ctx *ctx, struct logout *o)
 
 static int leave(struct ma_ctx *ctx, const struct logout *o)
 {
-    int r = !o->url                    ? ma_page(ctx, 200, "You are signed out", "You can close this window.")
+    int r = !o->url ? ma_page_to_app(ctx, 200, "You are signed out", "You can close this window.", o->client,
+                                     ma_first_callback(o->client))
             : ctx->req.verb == MA_POST ? ma_onward(ctx, "You are signed out", o->url)
                                        : ma_redirect(ctx, o->url);
     if (r == MA_OK)

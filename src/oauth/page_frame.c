@@ -1,71 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The frame of every hosted page: head, policy, forms; and its two files, served under names that hold their hash.
+ * The frame of every hosted page: where its forms may lead, and what they are made of.
  */
 #include "login_int.h"
 
-#include "ma/codec.h"
-#include "ma/crypto.h"
-
-enum { TAG_BYTES = 8 };
 /* RFC 3986 §3.1, and the colon */
 #define SCHEME_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.:"
-
-/* The assembler reads the file, relative to the root of the repository. */
-#define EMBED(symbol, path)                                                                                            \
-    __asm__(".pushsection .rodata\n"                                                                                   \
-            ".balign 16\n" #symbol "_start:\n"                                                                         \
-            ".incbin \"" path "\"\n" #symbol "_end:\n"                                                                 \
-            ".byte 0\n"                                                                                                \
-            ".popsection\n");                                                                                          \
-    extern const uint8_t symbol##_start[] __attribute__((visibility("hidden")));                                       \
-    extern const uint8_t symbol##_end[] __attribute__((visibility("hidden")))
-
-EMBED(ma_page_css, "conf/pages/login.css");
-EMBED(ma_page_js, "conf/pages/login.js");
-
-static const struct asset {
-    const char *suffix, *type;
-    const uint8_t *start, *end;
-} assets[] = {
-    {".css", "text/css; charset=utf-8", ma_page_css_start, ma_page_css_end},
-    {".js", "text/javascript; charset=utf-8", ma_page_js_start, ma_page_js_end},
-};
-
-static struct ma_span content(const struct asset *a)
-{
-    return ma_span_of(a->start, (size_t)(a->end - a->start));
-}
-
-/* "login.<hash>.css": a changed file has another name, so that caches may keep it for good. arena. */
-static const char *asset_name(struct ma_ctx *ctx, const struct asset *a)
-{
-    uint8_t digest[MA_SHA256_LEN];
-    char tag[TAG_BYTES * 2 + 1];
-    if (ma_sha256(content(a), digest) < 0)
-        return NULL;
-    ma_hex_encode(ma_span_of(digest, TAG_BYTES), tag);
-    return ma_arena_printf(ctx->arena, "login.%s%s", tag, a->suffix);
-}
-
-int ma_op_login_asset(struct ma_ctx *ctx)
-{
-    struct ma_jw w;
-    for (size_t i = 0; i < MA_COUNT(assets); i++) {
-        const char *name = asset_name(ctx, &assets[i]);
-        if (!name)
-            return MA_E_NOMEM;
-        if (!ma_span_eq_str(ctx->req.params[0], name))
-            continue;
-        ma_reply_json(ctx, 200, &w);
-        ctx->resp.content_type = assets[i].type;
-        ma_header(ctx, "Cache-Control", "public, max-age=31536000, immutable");
-        ma_header(ctx, "X-Content-Type-Options", "nosniff");
-        ma_header(ctx, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
-        ma_buf_span(&ctx->resp.body, content(&assets[i]));
-        return ma_reply_end(ctx);
-    }
-    return ma_page(ctx, 404, "Not found", "There is no such file.");
-}
 
 /* --- where forms may lead --- */
 
@@ -97,41 +36,24 @@ int ma_onward(struct ma_ctx *ctx, const char *title, const char *url)
     return ma_html_end(&h);
 }
 
+int ma_page_to_app(struct ma_ctx *ctx, int status, const char *title, const char *text,
+                   const struct ma_state_client *client, struct ma_span url)
+{
+    struct ma_span origin = client ? ma_url_origin(url) : MA_SPAN_NULL;
+    if (!origin.p)
+        return ma_page(ctx, status, title, text);
+    struct ma_span name = client->name.n > 0 ? client->name : client->client_id;
+    const char *to = ma_arena_printf(ctx->arena, "%.*s/", (int)origin.n, (const char *)origin.p);
+    const char *label = ma_arena_printf(ctx->arena, "Go to %.*s", (int)name.n, (const char *)name.p);
+    return to && label ? ma_page_leading(ctx, status, title, text, to, label) : MA_E_NOMEM;
+}
+
+struct ma_span ma_first_callback(const struct ma_state_client *client)
+{
+    return client && client->callbacks.n > 0 ? client->callbacks.v[0] : MA_SPAN_NULL;
+}
+
 /* --- the page --- */
-
-static void headers(struct ma_ctx *ctx, const char *form_targets, bool script)
-{
-    ma_header(ctx, "Content-Security-Policy",
-              ma_arena_printf(ctx->arena,
-                              "default-src 'none'; style-src 'self'; img-src data:; %sform-action 'self'%s; "
-                              "base-uri 'none'; frame-ancestors 'none'",
-                              script ? "script-src 'self'; " : "", form_targets));
-    ma_header(ctx, "X-Content-Type-Options", "nosniff");
-    ma_header(ctx, "X-Frame-Options", "DENY");
-    /* Not "no-referrer": that makes browsers send "Origin: null" with our own forms. */
-    ma_header(ctx, "Referrer-Policy", "same-origin");
-    ma_header(ctx, "Cache-Control", "no-store");
-}
-
-static void head(struct ma_html *h, const char *title, bool script)
-{
-    ma_html_raw(h, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                   "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
-                   "<meta name=\"color-scheme\" content=\"light dark\"><link rel=\"icon\" href=\"data:,\">"
-                   "<link rel=\"stylesheet\" href=\"/u/assets/");
-    ma_html_text(h, ma_span_str(asset_name(h->ctx, &assets[0])));
-    if (script) {
-        ma_html_raw(h, "\"><script defer src=\"/u/assets/");
-        ma_html_text(h, ma_span_str(asset_name(h->ctx, &assets[1])));
-        ma_html_raw(h, "\"></script><title>");
-    } else {
-        ma_html_raw(h, "\"><title>");
-    }
-    ma_html_text(h, ma_span_str(title));
-    ma_html_raw(h, "</title></head>\n<body><main><h1>");
-    ma_html_text(h, ma_span_str(title));
-    ma_html_raw(h, "</h1>\n");
-}
 
 void ma_html_begin(struct ma_html *h, struct ma_ctx *ctx, int status, const char *title, const char *form_targets,
                    bool script)
@@ -140,8 +62,9 @@ void ma_html_begin(struct ma_html *h, struct ma_ctx *ctx, int status, const char
     ma_reply_json(ctx, status, &w);
     ctx->resp.content_type = "text/html; charset=utf-8";
     *h = (struct ma_html){ctx, &ctx->resp.body};
-    headers(ctx, form_targets, script);
-    head(h, title, script);
+    const char *targets = ma_arena_printf(ctx->arena, "'self'%s", form_targets);
+    ma_page_headers(ctx, targets ? targets : "'self'", script);
+    ma_page_head(ctx, h->b, title, script);
 }
 
 int ma_html_end(struct ma_html *h)

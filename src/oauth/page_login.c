@@ -3,7 +3,7 @@
  */
 #include "login_int.h"
 
-enum { TITLE_MAX = 256 };
+enum { MINUTE_S = 60 };
 
 /* --- what happened last --- */
 
@@ -22,13 +22,14 @@ static const char *const notes[MA_NOTE__COUNT] = {
     [MA_NOTE_BAD_ADDRESS] =
         "That is no phone number that can be used. Write it with the country code, like +1 555 123 0001.",
     [MA_NOTE_NOT_ENROLLED] = "That did not work. Start again, or choose another method.",
+    [MA_NOTE_KEY_NOT_ADDED] = "That key was not accepted. Start again, or choose another method.",
 };
 
 static void too_many(struct ma_html *h, const struct ma_login *l)
 {
-    int64_t minutes = (l->st.retry_s + 59) / 60;
-    ma_buf_printf(h->b, "Too many attempts. Try again in %lld %s.", (long long)(minutes > 0 ? minutes : 1),
-                  minutes > 1 ? "minutes" : "minute");
+    int64_t s = l->st.retry_s > 0 ? l->st.retry_s : 1, n = s < MINUTE_S ? s : (s + MINUTE_S - 1) / MINUTE_S;
+    ma_buf_printf(h->b, "Too many attempts. Try again in %lld %s%s.", (long long)n, s < MINUTE_S ? "second" : "minute",
+                  n > 1 ? "s" : "");
 }
 
 void ma_html_note(struct ma_html *h, const struct ma_login *l)
@@ -44,19 +45,16 @@ void ma_html_note(struct ma_html *h, const struct ma_login *l)
     ma_html_raw(h, "</p>\n");
 }
 
-/* Marks the field that the note is about. */
-static const char *invalid(const struct ma_login *l)
+const char *ma_html_invalid(const struct ma_login *l)
 {
     return l->st.note != MA_NOTE_NONE && l->st.note != MA_NOTE_SENT
                ? " aria-invalid=\"true\" aria-describedby=\"problem\""
                : "";
 }
 
-static const char *client_name(struct ma_ctx *ctx, const struct ma_login *l)
+struct ma_span ma_client_name(const struct ma_login *l)
 {
-    struct ma_span s = l->client->name.n > 0 ? l->client->name : l->client->client_id;
-    const char *copy = ma_arena_strdup(ctx->arena, s);
-    return copy ? copy : "";
+    return l->client->name.n > 0 ? l->client->name : l->client->client_id;
 }
 
 void ma_html_whose(struct ma_html *h, const struct ma_login *l)
@@ -86,13 +84,21 @@ static const char *key_attributes(struct ma_ctx *ctx, struct ma_span challenge, 
     return ma_buf_err(&b) < 0 ? NULL : (const char *)b.p;
 }
 
-static void key_form(struct ma_html *h, const struct ma_login *l, const char *action, const char *css,
-                     const char *attributes, const char *button)
+void ma_html_key_form(struct ma_html *h, const struct ma_login *l, const char *action, const char *css,
+                      const char *attributes, const char *button)
 {
     ma_html_form(h, l, action, css, attributes);
     ma_html_hidden(h, "response", MA_LIT(""));
     ma_html_submit(h, button);
     ma_html_raw(h, "<p id=\"key-status\" class=\"note\" role=\"status\" aria-live=\"polite\" hidden></p>\n");
+}
+
+/* There until the script takes it away: that covers a script that is switched off, refused or lost. */
+void ma_html_no_keys(struct ma_html *h)
+{
+    ma_html_raw(
+        h, "<p class=\"alert\" id=\"no-keys\">This browser cannot use passkeys and security keys, or JavaScript is "
+           "switched off. Use another method, or another browser.</p>\n");
 }
 
 /* --- who are you? --- */
@@ -105,12 +111,12 @@ static void password_form(struct ma_html *h, const struct ma_login *l)
                   "\n<label for=\"username\">Email address</label>\n<input id=\"username\" name=\"username\" "
                   "type=\"text\" inputmode=\"email\" autocomplete=\"username\" autocapitalize=\"none\" "
                   "spellcheck=\"false\" maxlength=\"320\" required%s%s value=\"",
-                  typed.n > 0 ? "" : " autofocus", invalid(l));
+                  typed.n > 0 ? "" : " autofocus", ma_html_invalid(l));
     ma_html_text(h, typed);
     ma_buf_printf(h->b,
                   "\">\n<label for=\"password\">Password</label>\n<input id=\"password\" name=\"password\" "
                   "type=\"password\" autocomplete=\"current-password\" maxlength=\"1024\" required%s%s>\n",
-                  typed.n > 0 ? " autofocus" : "", invalid(l));
+                  typed.n > 0 ? " autofocus" : "", ma_html_invalid(l));
     ma_html_submit(h, "Continue");
 }
 
@@ -126,7 +132,7 @@ static int passkey_form(struct ma_html *h, const struct ma_login *l)
         attributes = ma_arena_printf(h->ctx->arena, "%s data-refused", attributes);
     if (!attributes)
         return MA_E_NOMEM;
-    key_form(h, l, "passkey", "second", attributes, "Use a passkey");
+    ma_html_key_form(h, l, "passkey", "second", attributes, "Use a passkey");
     return MA_OK;
 }
 
@@ -137,7 +143,7 @@ int ma_page_identify(struct ma_ctx *ctx, struct ma_login *l)
     int r = MA_OK;
     ma_html_begin(&h, ctx, 200, "Sign in", ma_form_targets(ctx, l->req.redirect_uri), passkeys);
     ma_html_raw(&h, "<p class=\"soft\">to continue to ");
-    ma_html_text(&h, ma_span_str(client_name(ctx, l)));
+    ma_html_text(&h, ma_client_name(l));
     ma_html_raw(&h, "</p>\n");
     ma_html_note(&h, l);
     password_form(&h, l);
@@ -168,26 +174,33 @@ static const char *factor_text(const struct ma_factor_choice *c)
     }
 }
 
+static void other(struct ma_html *h, const struct ma_login *l, const struct ma_factor_choice *c)
+{
+    ma_html_form(h, l, "choose", "second", NULL);
+    ma_html_hidden(h, "method", c->id);
+    ma_html_raw(h, "<button>");
+    ma_html_text(h, ma_span_str(factor_text(c)));
+    if (c->name.n > 0) {
+        ma_html_raw(h, ": ");
+        ma_html_text(h, c->name);
+    }
+    ma_html_raw(h, "</button></form>\n");
+}
+
+/* The recovery code is the last resort. */
 static void others(struct ma_html *h, const struct ma_login *l)
 {
     bool any = false;
-    for (size_t i = 0; i < l->n_choices; i++) {
-        const struct ma_factor_choice *c = &l->choices[i];
-        if (ma_span_eq(c->id, l->st.method))
-            continue;
-        if (!any)
-            ma_html_raw(h, "<h2>Another way</h2>\n");
-        any = true;
-        ma_html_form(h, l, "choose", "second", NULL);
-        ma_html_hidden(h, "method", c->id);
-        ma_html_raw(h, "<button>");
-        ma_html_text(h, ma_span_str(factor_text(c)));
-        if (c->name.n > 0) {
-            ma_html_raw(h, ": ");
-            ma_html_text(h, c->name);
+    for (int recovery = 0; recovery < 2; recovery++)
+        for (size_t i = 0; i < l->n_choices; i++) {
+            const struct ma_factor_choice *c = &l->choices[i];
+            if (ma_span_eq(c->id, l->st.method) || (c->type == MA_FACTOR_RECOVERY) != (recovery == 1))
+                continue;
+            if (!any)
+                ma_html_raw(h, "<h2>Another way</h2>\n");
+            any = true;
+            other(h, l, c);
         }
-        ma_html_raw(h, "</button></form>\n");
-    }
 }
 
 static void code_input(struct ma_html *h, const struct ma_login *l, const char *label)
@@ -195,7 +208,7 @@ static void code_input(struct ma_html *h, const struct ma_login *l, const char *
     ma_buf_printf(h->b,
                   "\n<label for=\"code\">%s</label>\n<input id=\"code\" name=\"code\" type=\"text\" "
                   "inputmode=\"numeric\" autocomplete=\"one-time-code\" maxlength=\"16\" required autofocus%s>\n",
-                  label, invalid(l));
+                  label, ma_html_invalid(l));
 }
 
 static void by_code(struct ma_html *h, const struct ma_login *l, const struct ma_factor_choice *c)
@@ -232,7 +245,7 @@ static void by_recovery(struct ma_html *h, const struct ma_login *l)
                   "\n<label for=\"code\">Recovery code</label>\n<input id=\"code\" name=\"code\" type=\"text\" "
                   "autocomplete=\"one-time-code\" autocapitalize=\"characters\" spellcheck=\"false\" "
                   "maxlength=\"64\" required autofocus%s>\n",
-                  invalid(l));
+                  ma_html_invalid(l));
     ma_html_submit(h, "Continue");
 }
 
@@ -257,7 +270,7 @@ static int read_key(struct ma_ctx *ctx, struct ma_span text, struct key *ret)
 static int by_key(struct ma_html *h, const struct ma_login *l, const struct ma_factor_choice *c)
 {
     struct key k = {.challenge = MA_SPAN_NULL};
-    ma_html_raw(h, "<noscript><p class=\"note\">This method needs JavaScript. Choose another one.</p></noscript>\n");
+    ma_html_no_keys(h);
     if (!l->st.key.p)
         return MA_OK;
     int r = read_key(h->ctx, l->st.key, &k);
@@ -267,8 +280,8 @@ static int by_key(struct ma_html *h, const struct ma_login *l, const struct ma_f
                                             c->type == MA_FACTOR_PASSKEY ? "preferred" : "discouraged");
     if (!attributes)
         return MA_E_NOMEM;
-    ma_html_para(h, NULL, "Have your key or device ready, then continue.");
-    key_form(h, l, "key", NULL, attributes, "Continue");
+    ma_html_raw(h, "<p data-keys hidden>Have your key or device ready, then continue.</p>\n");
+    ma_html_key_form(h, l, "key", NULL, attributes, "Continue");
     return MA_OK;
 }
 

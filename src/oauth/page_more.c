@@ -1,101 +1,77 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The pages after signing in: a first second factor, a new recovery code, consent.
+ * The pages after signing in: a new recovery code, what cannot be met, consent.
  */
 #include "login_int.h"
 
-/* --- enrolment --- */
-
-static void enrol_choice(struct ma_html *h, const struct ma_login *l, enum ma_factor type)
-{
-    ma_html_form(h, l, "enrol", NULL, NULL);
-    ma_html_hidden(h, "method", ma_span_str(ma_factor_name(type)));
-    if (type == MA_FACTOR_TOTP) {
-        ma_html_submit(h, "Set up an authenticator app");
-        return;
-    }
-    if (type == MA_FACTOR_EMAIL) {
-        ma_html_raw(h, "<button>Get codes by email at ");
-        ma_html_text(h, l->user.email);
-        ma_html_raw(h, "</button></form>\n");
-        return;
-    }
-    ma_html_raw(h, "\n<label for=\"address\">Phone number</label>\n<input id=\"address\" name=\"address\" type=\"tel\" "
-                   "autocomplete=\"tel\" maxlength=\"32\" required value=\"");
-    ma_html_text(h, l->user.phone_number);
-    ma_html_raw(h, "\">\n");
-    ma_html_submit(h, "Get codes by text message");
-}
-
-int ma_page_enrol(struct ma_ctx *ctx, struct ma_login *l, bool offer)
-{
-    static const enum ma_factor order[] = {MA_FACTOR_TOTP, MA_FACTOR_EMAIL, MA_FACTOR_PHONE};
-    struct ma_html h;
-    ma_html_begin(&h, ctx, 200, "Protect your account", ma_form_targets(ctx, l->req.redirect_uri), false);
-    ma_html_note(&h, l);
-    ma_html_para(&h, NULL,
-                 offer ? "A second step when you sign in keeps others out, even if they know your password."
-                       : "A second step is required to sign in. Choose how you want to do it.");
-    for (size_t i = 0; i < MA_COUNT(order); i++)
-        if (l->enrol_open & 1u << order[i])
-            enrol_choice(&h, l, order[i]);
-    if (offer) {
-        ma_html_form(&h, l, "skip", "second", NULL);
-        ma_html_submit(&h, "Not now");
-    }
-    ma_html_whose(&h, l);
-    return ma_html_end(&h);
-}
-
-/* The key in groups of four, as people type it. */
-static void grouped(struct ma_html *h, struct ma_span text)
-{
-    for (size_t i = 0; i < text.n; i += 4) {
-        if (i > 0)
-            ma_buf_byte(h->b, ' ');
-        ma_html_text(h, ma_span_of(text.p + i, text.n - i < 4 ? text.n - i : 4));
-    }
-}
-
-int ma_page_confirm(struct ma_ctx *ctx, struct ma_login *l)
-{
-    struct ma_html h;
-    bool app = l->st.enrol == MA_FACTOR_TOTP;
-    ma_html_begin(&h, ctx, 200, app ? "Set up your authenticator app" : "Enter the code",
-                  ma_form_targets(ctx, l->req.redirect_uri), false);
-    ma_html_note(&h, l);
-    if (app) {
-        ma_html_raw(&h, "<p>Add this account to the app: <a href=\"");
-        ma_html_text(&h, l->st.enrol_uri);
-        ma_html_raw(&h, "\">open it on this device</a>, or enter this key:</p>\n<code class=\"code\" id=\"key\">");
-        grouped(&h, l->st.enrol_manual);
-        ma_html_raw(&h, "</code>\n<p>Then enter the code that the app shows.</p>\n");
-    } else {
-        ma_html_raw(&h, "<p class=\"note\" role=\"status\">We sent a code to ");
-        ma_html_text(&h, l->st.enrol_address);
-        ma_html_raw(&h, ".</p>\n");
-    }
-    ma_html_form(&h, l, "confirm", NULL, NULL);
-    ma_html_raw(&h, "\n<label for=\"code\">Code</label>\n<input id=\"code\" name=\"code\" type=\"text\" "
-                    "inputmode=\"numeric\" autocomplete=\"one-time-code\" maxlength=\"12\" required autofocus>\n");
-    ma_html_submit(&h, "Continue");
-    ma_html_form(&h, l, "skip", "second", NULL);
-    ma_html_submit(&h, l->assured ? "Not now" : "Choose another way");
-    ma_html_whose(&h, l);
-    return ma_html_end(&h);
-}
-
 /* --- a new recovery code --- */
 
+/* It comes in place of one that was used, or with the first factor. It stays on the page until the user says that it is
+ * kept: one that nobody wrote down would be lost for good. */
 int ma_page_recovery(struct ma_ctx *ctx, struct ma_login *l)
 {
     struct ma_html h;
-    ma_html_begin(&h, ctx, 200, "Your new recovery code", ma_form_targets(ctx, l->req.redirect_uri), false);
-    ma_html_para(&h, NULL, "The code you used is gone. Keep this one in a safe place: it is shown only now.");
+    bool used = (l->st.authn.amr & MA_AMR_RECOVERY) != 0;
+    ma_html_begin(&h, ctx, 200, used ? "Your new recovery code" : "Your recovery code",
+                  ma_form_targets(ctx, l->req.redirect_uri), false);
+    ma_html_para(&h, NULL,
+                 used ? "The code you used is gone. Keep this one in a safe place."
+                      : "This code lets you in, once, when you cannot use your other method. Keep it in a safe place.");
     ma_html_raw(&h, "<code class=\"code\" id=\"recovery-code\">");
     ma_html_text(&h, l->st.recovery);
     ma_html_raw(&h, "</code>\n");
+    ma_html_para(&h, "soft", "It stays on this page until you confirm that you have kept it, and is not shown again.");
     ma_html_form(&h, l, "continue", NULL, NULL);
     ma_html_submit(&h, "I have kept it");
+    return ma_html_end(&h);
+}
+
+/* --- what cannot be met --- */
+
+static const char *needed(enum ma_factor type)
+{
+    static const char *const texts[MA_FACTOR__COUNT] = {
+        [MA_FACTOR_TOTP] = "an authenticator app",
+        [MA_FACTOR_EMAIL] = "a code by email",
+        [MA_FACTOR_PHONE] = "a code by text message or phone call",
+        [MA_FACTOR_PUSH] = "an approval on your phone",
+        [MA_FACTOR_RECOVERY] = "a recovery code",
+        [MA_FACTOR_PASSKEY] = "a passkey",
+        [MA_FACTOR_WEBAUTHN_PLATFORM] = "a device with a fingerprint, face or PIN check",
+        [MA_FACTOR_WEBAUTHN_ROAMING] = "a security key",
+    };
+    return texts[type];
+}
+
+/* "a security key or a passkey"; long lists say nothing. */
+static void put_needed(struct ma_html *h, uint32_t factors)
+{
+    enum { LISTED_MAX = 3 };
+    int n = __builtin_popcount(factors);
+    if (n == 0 || n > LISTED_MAX) {
+        ma_html_raw(h, "a second step");
+        return;
+    }
+    for (int f = 0; f < MA_FACTOR__COUNT; f++) {
+        if (!(factors & 1u << f) || !needed((enum ma_factor)f))
+            continue;
+        ma_html_raw(h, needed((enum ma_factor)f));
+        ma_html_raw(h, --n > 1 ? ", " : n == 1 ? " or " : "");
+    }
+}
+
+int ma_page_unmet(struct ma_ctx *ctx, struct ma_login *l)
+{
+    struct ma_html h;
+    ma_html_begin(&h, ctx, 200, "You cannot go on", ma_form_targets(ctx, l->req.redirect_uri), false);
+    ma_html_raw(&h, "<p><strong>");
+    ma_html_text(&h, ma_client_name(l));
+    ma_html_raw(&h, "</strong> needs ");
+    put_needed(&h, l->missing);
+    ma_html_raw(&h, " to sign you in. Your account cannot show that here, and it cannot be set up here. Ask the "
+                    "administrator for help.</p>\n");
+    ma_html_form(&h, l, "leave", NULL, NULL);
+    ma_html_submit(&h, "Back to the application");
+    ma_html_whose(&h, l);
     return ma_html_end(&h);
 }
 
@@ -143,7 +119,7 @@ int ma_page_consent(struct ma_ctx *ctx, struct ma_login *l)
     struct ma_span rest = l->granted.scope, word;
     ma_html_begin(&h, ctx, 200, "Give access?", ma_form_targets(ctx, l->req.redirect_uri), false);
     ma_html_raw(&h, "<p><strong>");
-    ma_html_text(&h, l->client->name.n > 0 ? l->client->name : l->client->client_id);
+    ma_html_text(&h, ma_client_name(l));
     ma_html_raw(&h, "</strong> wants to use your account. It asks to:</p>\n<ul>\n");
     while (ma_scope_next(&rest, &word))
         scope_line(&h, word);

@@ -70,6 +70,13 @@ static int factors_of(struct ma_ctx *ctx, const struct proof *p, uint32_t *ret)
     return r;
 }
 
+/* A refresh that was held up is no sign-in. */
+static int complete(struct ma_ctx *ctx, struct ma_oauth *o, const struct proof *p, uint32_t amr)
+{
+    int r = ma_mfa_complete(ctx, o, &p->flow, amr);
+    return p->pending.family_id.p ? r : ma_signed_in(ctx, o, r);
+}
+
 /* --- a factor that is being enrolled (/mfa/associate) --- */
 
 static bool enrols(const struct proof *p, bool totp)
@@ -107,7 +114,7 @@ static int confirm_new(struct ma_ctx *ctx, struct ma_oauth *o, struct proof *p, 
         r = ma_confirm(ctx, w->recovery_method, w->recovery_session, MA_SPAN_NULL, &view);
     if (r < 0 && r != MA_E_PROBLEM) /* a recovery code that gave way to a newer one is no loss */
         return r;
-    return ma_mfa_complete(ctx, o, &p->flow, amr);
+    return complete(ctx, o, p, amr);
 }
 
 /* --- the grants --- */
@@ -127,8 +134,7 @@ static int otp(struct ma_ctx *ctx)
     r = ma_prove_totp(ctx, &p.user, MA_SPAN_NULL, o->in.otp, &f);
     if (r < 0)
         return r;
-    return f.verdict == MA_SIGNIN_OK ? ma_mfa_complete(ctx, o, &p.flow, f.amr)
-                                     : refuse(ctx, &p, &f, "Invalid otp_code.");
+    return f.verdict == MA_SIGNIN_OK ? complete(ctx, o, &p, f.amr) : refuse(ctx, &p, &f, "Invalid otp_code.");
 }
 
 static int oob(struct ma_ctx *ctx)
@@ -146,7 +152,7 @@ static int oob(struct ma_ctx *ctx)
         return r;
     if (f.verdict != MA_SIGNIN_OK || !counts(&p, f.method_id))
         return refuse(ctx, &p, &f, "Invalid binding_code.");
-    return ma_mfa_complete(ctx, o, &p.flow, f.amr);
+    return complete(ctx, o, &p, f.amr);
 }
 
 /* A recovery code stands in for a factor that the user has and cannot show; not where a rule names the factors. */
@@ -184,7 +190,7 @@ static int recovery(struct ma_ctx *ctx)
         return r;
     if (f.verdict != MA_SIGNIN_OK)
         return refuse(ctx, &p, &f, "MFA Authorization rejected.");
-    r = ma_mfa_complete(ctx, o, &p.flow, f.amr);
+    r = complete(ctx, o, &p, f.amr);
     if (r == MA_E_NEXT)
         o->issue->recovery_code = f.new_recovery_code;
     return r;

@@ -17,7 +17,7 @@ static int finish(struct ma_ctx *ctx)
         return ma_oauth_fail_verdict(ctx, s->verdict, s->retry_after_s, "Wrong email or password.");
     struct ma_authn authn = {.auth_at = ctx->now_ms, .amr = MA_AMR_PWD};
     ctx->who.user_id = s->user.user_id;
-    return ma_login_finish(ctx, o, &s->user, &authn, "password");
+    return ma_signed_in(ctx, o, ma_login_finish(ctx, o, &s->user, &authn, "password"));
 }
 
 static int check(struct ma_ctx *ctx)

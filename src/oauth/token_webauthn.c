@@ -78,7 +78,7 @@ static int finish(struct ma_ctx *ctx)
     if (p->verdict != MA_SIGNIN_OK)
         return refuse(ctx, p);
     struct ma_authn authn = {.auth_at = ctx->now_ms, .amr = p->amr};
-    return ma_login_finish(ctx, o, &p->user, &authn, NULL);
+    return ma_signed_in(ctx, o, ma_login_finish(ctx, o, &p->user, &authn, NULL));
 }
 
 static int check(struct ma_ctx *ctx)

@@ -52,6 +52,12 @@ function isError(out, error, description) {
   assert.equal(out.params.iss, `${d.base}/`);
   assert.equal(out.params.code, undefined);
 }
+function recoveryCode(p, title) {
+  isPage(p, title);
+  const [, code] = p.html.match(/id="recovery-code">([A-Z0-9]{24})</);
+  d.secrets.add('recovery_code', code);
+  return code;
+}
 function isPage(p, title, status = 200) {
   assert.ok(p instanceof Page, `left for ${p.away}`);
   assert.equal(p.title, title, p.text);
@@ -470,9 +476,7 @@ test('second factors', async (t) => {
     p = await b.submit(p, 'code', { code: 'ABCDEFGHIJKLMNOPQRSTUVWX' });
     assert.match(p.alert, /not right/);
     p = await b.submit(p, 'code', { code: recovery.recovery_code });
-    isPage(p, 'Your new recovery code');
-    const [, next] = p.html.match(/id="recovery-code">([A-Z0-9]{24})</);
-    d.secrets.add('recovery_code', next);
+    const next = recoveryCode(p, 'Your new recovery code');
     assert.notEqual(next, recovery.recovery_code);
     assert.equal(b.cookie('session'), undefined);
     isCode(await b.submit(p, 'continue'));
@@ -531,7 +535,7 @@ test('guessing ends', async (t) => {
           assert.equal(p.alert, 'Wrong email or password.');
         }
         p = await b.login(p, mail(name), name === 'ann' ? PASSWORD : 'Zq7-wrong');
-        assert.match(p.alert, /^Too many attempts\. Try again in \d+ minutes?\.$/);
+        assert.match(p.alert, /^Too many attempts\. Try again in (1?\d|20) seconds?\.$/);
       });
     await t.test('but not for others, and not for ever', async () => {
       e.advance(61000);
@@ -604,10 +608,18 @@ test('the Default Policy', async (t) => {
     const right = s.code(secret);
     p = await c.submit(p, 'confirm', { code: wrongCode(right) });
     assert.match(p.alert, /not right/);
-    isCode(await c.submit(p, 'confirm', { code: right }));
+    assert.equal(p.form('confirm').fields.code['aria-invalid'], 'true');
+    assert.equal(p.form('confirm').fields.code['aria-describedby'], 'problem');
+    p = await c.submit(p, 'confirm', { code: right });
+    const shown = recoveryCode(p, 'Your recovery code');
+    assert.match(p.text, /stays on this page until you confirm/);
+    assert.equal(recoveryCode(await c.go('GET', p.url), 'Your recovery code'), shown, 'on a reload too');
+    isCode(await c.submit(p, 'continue'));
+    isPage(await c.go('GET', p.url), 'This sign-in is over', 400);
     isCode(await c.authorize({ ...api, acr_values: MULTI_FACTOR, prompt: 'none' }));
     d.apply({ api: { default_policy: { require_2fa: false } } });
     assert.deepEqual((await s.list('totp')).map((m) => m.confirmed), [true]);
+    assert.deepEqual((await s.list('recovery-code')).map((m) => m.confirmed), [true]);
   });
   await t.test('a tenant policy demands one', async () => {
     d.apply({ tenant: { friendly_name: 'Example', mfa_policy: 'always' } });
@@ -617,16 +629,99 @@ test('the Default Policy', async (t) => {
     assert.equal(p.has('skip'), false);
     p = await c.submit(p, p.form('enrol', (f) => f.fields.method.value === 'phone'), { address: 'nonsense' });
     assert.match(p.alert, /phone number/);
+    const { address } = p.form('enrol', (f) => f.fields.method.value === 'phone').fields;
+    assert.deepEqual([address.value, address['aria-invalid'], address['aria-describedby']], ['nonsense', 'true', 'problem']);
     p = await c.submit(p, p.form('enrol', (f) => f.fields.method.value === 'email'));
     isPage(p, 'Enter the code');
-    await d.spool.take({ channel: 'email', to: mail('jim') });
+    const first = await d.spool.take({ channel: 'email', to: mail('jim') });
+    d.secrets.add('code', first.code);
+    p = await c.submit(p, 'resend');
+    isPage(p, 'Enter the code');
+    const second = await d.spool.take({ channel: 'email', to: mail('jim') });
+    d.secrets.add('code', second.code);
+    let limited = p;
+    for (let i = 0; i < 50 && !limited.alert; i++) limited = await c.submit(p, 'resend');
+    assert.match(limited.alert, /^Too many attempts\. Try again in [2-9]\d* minutes\.$/);
+    if (first.code !== second.code) {
+      p = await c.submit(p, 'confirm', { code: first.code });
+      assert.match(p.alert, /not right/);
+    }
     p = await c.submit(p, 'skip');
     isPage(p, 'Protect your account');
     p = await c.submit(p, p.form('enrol', (f) => f.fields.method.value === 'phone'), { address: '+1 555 123 4567' });
     const sms = await d.spool.take({ channel: 'sms', to: '+15551234567' });
     d.secrets.add('code', sms.code);
-    isCode(await c.submit(p, 'confirm', { code: sms.code }));
+    assert.deepEqual([audit('s', 'jim'), audit('mfar', 'jim')], [0, 1], 'a password alone is no sign-in');
+    p = await c.submit(p, 'confirm', { code: sms.code });
+    recoveryCode(p, 'Your recovery code');
+    isCode(await c.submit(p, 'continue'));
+    assert.deepEqual([audit('s', 'jim'), audit('mfar', 'jim')], [1, 1]);
     d.apply({ tenant: { friendly_name: 'Example', mfa_policy: 'never' } });
+  });
+});
+
+test('what nobody can meet is said before the application hears of it', async (t) => {
+  d.apply({ clients: [client('strict', { name: 'Vault & Co' })], client_grants: [grant(d.base, 'strict')],
+    policies: [{ client_id: 'strict', scope: ['read:me:factors'], require: ['push-notification'], max_age: 600 }] });
+  const api = { audience: me, scope: 'openid read:me:factors' };
+  const said = 'The authentication requirements for this API cannot be met. Log in again.';
+  const b = browser();
+  let p = await b.login(await b.authorize(api, 'strict'), mail('lea'));
+  isPage(p, 'You cannot go on');
+  assert.match(p.text, /Vault & Co needs an approval on your phone to sign you in\. .* Ask the administrator/);
+  assert.equal(b.cookie('session'), undefined);
+  await t.test('the application hears of it when the user goes back', async () => {
+    isError(await b.submit(p, 'leave'), 'unmet_authentication_requirements', said);
+    assert.deepEqual(['s', 'f', 'mfar'].map((type) => audit(type, 'lea')), [0, 1, 0]);
+  });
+  await t.test('somebody else may sign in', async () => {
+    const c = browser();
+    p = await c.login(await c.authorize(api, 'strict'), mail('lea'));
+    isPage(await c.submit(p, 'restart'), 'Sign in');
+  });
+  await t.test('a silent request is answered at once', async () => {
+    await b.signIn(mail('lea'));
+    isError(await b.authorize({ ...api, prompt: 'none' }, 'strict'), 'unmet_authentication_requirements', said);
+  });
+});
+
+test('pages that end something', async (t) => {
+  const look = (p) => {
+    assert.match(p.html, /<meta name="color-scheme" content="light dark">/);
+    assert.match(p.html, /<link rel="stylesheet" href="\/u\/assets\/login\.[0-9a-f]{16}\.css">/);
+    assert.equal(policy(p.headers, 'style-src'), "'self'");
+    assert.equal(policy(p.headers, 'form-action'), "'none'");
+    assert.equal(policy(p.headers, 'default-src'), "'none'");
+    assert.equal(p.headers['referrer-policy'], 'no-referrer');
+  };
+  await t.test('lead to the application', async () => {
+    const b = browser();
+    const p = await b.authorize();
+    const stranger = await browser().go('GET', p.url);
+    isPage(stranger, 'This is not where it began', 400);
+    d.advance(HOUR);
+    const over = await b.go('GET', p.url);
+    isPage(over, 'This sign-in is over', 400);
+    for (const page of [stranger, over]) {
+      look(page);
+      assert.match(page.html, new RegExp(`<a class="button" href="${ORIGIN}/">Go to spa</a>`));
+    }
+    const nobody = await b.go('GET', `/u/login?state=${'x'.repeat(43)}`);
+    isPage(nobody, 'This sign-in is over', 400);
+    assert.doesNotMatch(nobody.html, /<a /);
+  });
+  await t.test('without the token service too', async () => {
+    const e = await Daemon.start({ config: { token_service: false } });
+    try {
+      const b = new Browser(e);
+      const p = await b.go('GET', '/connected-accounts/connect?ticket=x');
+      isPage(p, 'Ticket expired', 400);
+      look(p);
+      const css = await b.raw('GET', p.html.match(/href="(\/u\/assets\/[^"]+)"/)[1]);
+      assert.deepEqual([css.status, css.headers['content-type']], [200, 'text/css; charset=utf-8']);
+    } finally {
+      await e.stop();
+    }
   });
 });
 

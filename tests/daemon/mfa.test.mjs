@@ -125,6 +125,16 @@ test('mfa_required', async (t) => {
     assert.ok(!claims(r.id_token).amr?.includes('mfa'));
   });
   await t.test('leaves a row', () => assert.ok(audit('mfar', p) >= 2));
+  await t.test('and is no sign-in until the factor was shown', async () => {
+    const q = await withTotp();
+    const r = await login(q);
+    required(r, { challenge: ['otp'] });
+    assert.deepEqual([audit('s', q), audit('mfar', q)], [0, 1]);
+    isIssued(await otp(r.json.mfa_token, code(q)));
+    assert.deepEqual([audit('s', q), audit('mfar', q)], [1, 1]);
+    const [row] = d.audit(q.id).map((l) => JSON.parse(l)).filter((x) => x.type === 's');
+    assert.deepEqual(row.details.prompts, [{ performed_amr: ['pwd', 'otp', 'mfa'] }]);
+  });
 });
 
 test('the authenticators', async (t) => {

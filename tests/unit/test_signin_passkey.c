@@ -153,8 +153,8 @@ START_TEST(test_passkey)
     T_OK(MA_FIX_WRITE(&f, ma_passkey_verified(ctx, &p)));
     ck_assert_int_eq(stored(PASSKEY_CRED).sign_count, 8);
     ck_assert_int_eq(last_auth(KEY_ID), ctx->now_ms);
-    ck_assert_uint_eq(rows_of("s"), 1);
-    ck_assert(!p.counter_regressed && !noted("s", REGRESSED));
+    ck_assert_uint_eq(rows_of("s"), 0); /* others may still ask for more */
+    ck_assert(!p.counter_regressed && rows_of("gd_auth_succeed") == 0);
     T_IS(MA_E_CONFLICT, MA_FIX_WRITE(&f, ma_passkey_verified(ctx, &p))); /* the counter went on */
     ck_assert_int_eq(verify(&c), MA_SIGNIN_WRONG);                       /* as it says again */
     ck_assert_ptr_nonnull(p.why);
@@ -244,7 +244,7 @@ START_TEST(test_passkey_counter_zero)
     ck_assert_int_eq(p.new_count, 7);
     ck_assert(p.counter_regressed);
     T_OK(MA_FIX_WRITE(&f, ma_passkey_verified(ctx, &p)));
-    ck_assert(noted("s", REGRESSED));
+    ck_assert(noted("gd_auth_succeed", REGRESSED));
 }
 END_TEST
 
