@@ -41,6 +41,12 @@ MA_MUST_USE int ma_vault_open_blob(struct ma_vault *v, struct ma_arena *a, const
 MA_MUST_USE int ma_vault_mac(struct ma_vault *v, const char *purpose, struct ma_span context, struct ma_span value,
                              uint8_t out[32]);
 
+/* A small file beside the keys, under the same rules as they: reading (cap bytes at most), and creating it once.
+ * MA_E_NOTFOUND, MA_E_EXISTS; MA_E_PERM, MA_E_RANGE, MA_E_IO. */
+MA_MUST_USE int ma_vault_note_read(const char *key_directory, const char *name, char *out, size_t cap, size_t *ret_n,
+                                   char why[256]);
+MA_MUST_USE int ma_vault_note_create(const char *key_directory, const char *name, struct ma_span text, char why[256]);
+
 /* Reads a secret reference: "file:/path" (owner root or us, mode ≤ 0640, O_NOFOLLOW, regular,
  * ≤ 64 KiB; one trailing newline removed) or "cred:name" ($CREDENTIALS_DIRECTORY). arena.
  * MA_E_INVAL for other forms. */
