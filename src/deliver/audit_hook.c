@@ -138,9 +138,12 @@ static int send_batch(struct ma_audit_hook *h, struct ma_hook_batch *b)
 {
     struct ma_span body;
     char id[MA_HOOK_ID_MAX], why[256] = "";
-    int r = ma_hook_body(h->a, h->settings, b, &body, &b->n);
-    if (r == MA_OK)
+    size_t fit = 0;
+    int r = ma_hook_body(h->a, h->settings, b, &body, &fit);
+    if (r == MA_OK) {
+        b->n = fit;
         r = begin_batch(h, b);
+    }
     if (r != MA_OK)
         return r;
     ma_hook_batch_id(h->env.vault, b, id);
