@@ -82,6 +82,11 @@ MA_MUST_USE int ma_audit_pseudonymise(struct ma_db *db, struct ma_span user_id, 
  * many, or the error. */
 int ma_audit_retain(struct ma_db *db, int64_t before, int limit);
 
+/* Removes the oldest MA_AUDIT_BATCH rows, whether they verify or not; *ret_n counts them. When it is fewer, none is
+ * left, and the chain begins anew with the next row: the way on after ma_audit_verify found something that cannot be
+ * mended. */
+MA_MUST_USE int ma_audit_discard(struct ma_db *db, size_t *ret_n);
+
 /* --- the webhook's cursor --- */
 struct ma_audit_delivery {
     int64_t done_to;  /* rows up to here were taken */

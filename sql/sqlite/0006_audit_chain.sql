@@ -69,7 +69,7 @@ END;
 CREATE TRIGGER audit_chain_forward BEFORE UPDATE ON audit_chain
 WHEN NEW.chain_id IS NOT OLD.chain_id OR NEW.head_id < OLD.head_id OR NEW.base_id < OLD.base_id
     OR NEW.base_id > NEW.head_id OR NEW.adopted_to IS NOT OLD.adopted_to
-    OR (OLD.broken_at <> 0 AND NEW.broken_at IS NOT OLD.broken_at)
+    OR (OLD.broken_at <> 0 AND NEW.broken_at = 0)
 BEGIN
     SELECT RAISE(ABORT, 'the audit chain only grows');
 END;

@@ -30,6 +30,7 @@ static const struct ma_command commands[] = {
     {"audit export", "[--user ID] [--since TIME] [--until TIME] [--from ID] [--format vendor|native]",
      ma_cmd_audit_export, MA_NEED_DB, MA_OPT_USER | MA_OPT_SINCE | MA_OPT_UNTIL | MA_OPT_FROM | MA_OPT_FORMAT, 0, 0, 0},
     {"audit verify", "[--head ID:HASH]", ma_cmd_audit_verify, MA_NEED_DB | MA_NEED_VAULT, MA_OPT_HEAD, 0, 0, 0},
+    {"audit discard", "", ma_cmd_audit_discard, MA_NEED_DB | MA_NEED_VAULT, 0, 0, 0, 0},
     {"audit erase", "USER", ma_cmd_audit_erase, MA_NEED_DB | MA_NEED_VAULT, 0, 0, 1, 1},
     {"keys list", "", ma_cmd_keys_list, MA_NEED_JOSE | MA_NEED_DB, 0, 0, 0, 0},
     {"keys rotate", "[RS256|ES256]", ma_cmd_keys_rotate, MA_NEED_JOSE | MA_NEED_DB, 0, 0, 0, 1},
@@ -60,6 +61,7 @@ static const char usage_text[] =
     "  audit export [--user ID] [--since TIME] [--until TIME] [--from ID]\n"
     "        [--format vendor|native] the trail as JSON lines\n"
     "  audit verify [--head ID:HASH]  check every row of the trail, and that it holds a head noted before\n"
+    "  audit discard                  remove a trail that does not verify, and begin anew\n"
     "  audit erase USER               erase a user who is gone from the trail\n"
     "  keys list | rotate [RS256|ES256]\n"
     "                                 the keys that sign tokens; rotate: new ones, of both or one algorithm\n"

@@ -201,6 +201,83 @@ int ma_cmd_audit_verify(struct ma_cmd *c)
     return MA_EXIT_OK;
 }
 
+/* --- beginning anew --- */
+
+struct discard_job {
+    struct ma_cmd *c;
+    const char *finding;
+    int64_t rows;
+    size_t latest;
+};
+
+static int discard_batch(struct ma_db *db, void *arg)
+{
+    struct discard_job *job = arg;
+    return ma_audit_discard(db, &job->latest);
+}
+
+/* Rows that joined since the last batch; and the first row of what follows says what was here. */
+static int discard_last(struct ma_db *db, void *arg)
+{
+    struct discard_job *job = arg;
+    int r = MA_OK;
+    size_t n = 0;
+    job->latest = 0;
+    do {
+        r = ma_audit_discard(db, &n);
+        job->latest += n;
+    } while (r == MA_OK && n == MA_AUDIT_BATCH);
+    if (r != MA_OK)
+        return r;
+    struct ma_buf b;
+    struct ma_jw w;
+    ma_buf_init_arena(&b, job->c->a, 512, 4096);
+    ma_jw_init(&w, &b);
+    ma_jw_obj(&w);
+    ma_jw_kcstr(&w, "actor", "operator");
+    ma_jw_kint(&w, "removed_rows", job->rows + (int64_t)job->latest);
+    ma_jw_kcstr(&w, "finding", job->finding);
+    ma_jw_obj_end(&w);
+    struct ma_audit_row row = {
+        .at = ma_cmd_now(job->c), .type = MA_LIT("sapi"), .operation = MA_LIT("discard"), .detail = ma_buf_view(&b)};
+    return ma_buf_err(&b) == MA_OK ? ma_audit_insert(db, &row) : ma_buf_err(&b);
+}
+
+static int discard_all(struct discard_job *job)
+{
+    const struct ma_admin_env *env = job->c->env;
+    int r = MA_OK;
+    do {
+        job->latest = 0;
+        r = env->write(env->arg, discard_batch, job);
+        if (r == MA_OK)
+            job->rows += (int64_t)job->latest;
+    } while (r == MA_OK && job->latest == MA_AUDIT_BATCH);
+    if (r == MA_OK)
+        r = env->write(env->arg, discard_last, job);
+    if (r == MA_OK)
+        job->rows += (int64_t)job->latest;
+    return r;
+}
+
+/* Only where something is wrong: what verifies is for retention to remove. */
+int ma_cmd_audit_discard(struct ma_cmd *c)
+{
+    struct verify_job check = {.c = c};
+    char text[MA_AUDIT_TEXT_MAX];
+    struct discard_job job = {.c = c, .finding = text};
+    int rc = c->env->read(c->env->arg, verify_fn, &check);
+    if (rc == MA_OK && check.report.ok)
+        return ma_cmd_fail(c, "audit discard: the trail verifies and stays");
+    ma_audit_report_text(&check.report, text);
+    if (rc == MA_OK)
+        rc = discard_all(&job);
+    if (rc != MA_OK)
+        return ma_cmd_fail_rc(c, "audit discard", rc);
+    ma_buf_printf(c->out, "%lld rows removed (%s); the trail begins anew\n", (long long)job.rows, text);
+    return MA_EXIT_OK;
+}
+
 /* --- erasing --- */
 
 static int erase_batch(struct ma_db *db, void *arg)

@@ -50,6 +50,7 @@ int ma_cmd_audit(struct ma_cmd *c);
 int ma_cmd_audit_export(struct ma_cmd *c);
 int ma_cmd_audit_verify(struct ma_cmd *c);
 int ma_cmd_audit_erase(struct ma_cmd *c);
+int ma_cmd_audit_discard(struct ma_cmd *c);
 int ma_cmd_outbox_list(struct ma_cmd *c);
 int ma_cmd_outbox_retry(struct ma_cmd *c);
 int ma_cmd_routes(struct ma_cmd *c);

@@ -116,12 +116,13 @@ int ma_hook_body(struct ma_arena *a, const struct ma_hook_settings *s, const str
         if (*ret_rows > 0)
             ma_buf_byte(&body, ',');
         put_row(&body, s, &b->rows[*ret_rows]);
-        if (ma_buf_err(&body) != MA_OK)
-            return ma_buf_err(&body);
-        if (*ret_rows > 0 && body.n >= MA_AUDIT_BODY_MAX) {
-            body.n = before;
+        if (*ret_rows > 0 && (ma_buf_err(&body) == MA_E_RANGE || body.n >= MA_AUDIT_BODY_MAX)) {
+            body.n = before; /* it waits for the next call */
+            body.err = MA_OK;
             break;
         }
+        if (ma_buf_err(&body) != MA_OK)
+            return ma_buf_err(&body);
     }
     ma_buf_byte(&body, ']');
     *ret = ma_buf_view(&body);

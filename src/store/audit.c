@@ -66,7 +66,9 @@ int ma_audit_insert(struct ma_db *db, const struct ma_audit_row *row)
     r = append(db, au, &c, &l, hash);
     if (r == MA_E_EXISTS) { /* somebody else's row is in the way: it stays where ma_audit_verify finds it */
         r = ma_audit_newest(db, &l.row.id);
-        l.row.id++;
+        if (r == MA_OK && l.row.id >= MA_AUDIT_ID_MAX)
+            r = MA_E_DB;
+        l.row.id += r == MA_OK;
         if (r == MA_OK)
             r = append(db, au, &c, &l, hash);
     }

@@ -114,7 +114,9 @@ int ma_audit_chain_load(struct ma_db *db, struct ma_audit *au, struct ma_audit_c
     r = ma_audit_chain_check(au->key, ret);
     if (r != MA_E_AUTH) /* also the record before a savepoint that was rolled back */
         return r;
-    if (ret->broken_at == 0)
+    if (ret->head_id < 0 || ret->head_id >= MA_AUDIT_ID_MAX)
+        return MA_E_DB;
+    if (ret->broken_at <= 0 || ret->broken_at > ret->head_id)
         ret->broken_at = ret->head_id + 1;
     ma_log(au->log, MA_LOG_ERROR, "audit.chain_broken", MA_KV_I("row", ret->head_id + 1));
     return MA_OK;

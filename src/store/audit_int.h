@@ -10,6 +10,7 @@
 #include "int.h"
 
 #define MA_AUDIT_KEY_LEN 32
+#define MA_AUDIT_ID_MAX (INT64_MAX / 2) /* beyond it ids were not given by the program */
 
 /* The one row of audit_chain. No padding: records are compared as bytes. */
 struct ma_audit_chain {

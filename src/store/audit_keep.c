@@ -72,7 +72,7 @@ static int count_old(const struct ma_audit *au, const struct ma_audit_chain *c, 
     const uint8_t *hash = c->base_hash;
     int err = MA_OK;
     for (*ret = 0; *ret < n && page[*ret].row.at < before && page[*ret].row.id <= c->head_id; ++*ret) {
-        if (ma_audit_link_fault(au->key, hash, &page[*ret], &err))
+        if (page[*ret].row.id <= c->base_id || ma_audit_link_fault(au->key, hash, &page[*ret], &err))
             return MA_E_AUTH;
         if (err != MA_OK)
             return err;
@@ -81,12 +81,15 @@ static int count_old(const struct ma_audit *au, const struct ma_audit_chain *c, 
     return MA_OK;
 }
 
-static int remove_to(struct ma_db *db, struct ma_audit *au, struct ma_audit_chain *c, const struct ma_audit_link *last)
+/* Moves the chain's beginning behind the row and removes what stands before it. */
+static int remove_to(struct ma_db *db, struct ma_audit *au, struct ma_audit_chain *c, int64_t id, const uint8_t *hash)
 {
-    const int64_t base = c->base_id;
-    c->base_id = last->row.id;
-    memcpy(c->base_hash, last->hash.p, sizeof c->base_hash);
-    int r = ma_audit_chain_move(db, au, c, c->head_id, base);
+    const int64_t base = c->base_id, head = c->head_id;
+    c->base_id = id;
+    memcpy(c->base_hash, hash, sizeof c->base_hash);
+    if (c->head_id < id)
+        c->head_id = id;
+    int r = ma_audit_chain_move(db, au, c, head, base);
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
     if (r == MA_OK)
         r = ma_db_stmt(db, &ma_q_AUDIT_REMOVE, &st);
@@ -111,14 +114,44 @@ int ma_audit_retain(struct ma_db *db, int64_t before, int limit)
     if (r == MA_OK)
         r = ma_audit_chain_check(au->key, &c);
     if (r == MA_OK)
-        r = ma_audit_links(db, a, c.base_id, page, (size_t)limit, &n);
+        r = ma_audit_links(db, a, INT64_MIN, page, (size_t)limit, &n);
     if (r == MA_OK)
         r = count_old(au, &c, page, n, before, &old);
     if (r == MA_OK && old > 0)
-        r = remove_to(db, au, &c, &page[old - 1]);
+        r = remove_to(db, au, &c, page[old - 1].row.id, page[old - 1].hash.p);
     if (r == MA_E_AUTH) /* looked at again later: somebody has to do something first */
         au->retain_from = before + RETAIN_PAUSE_MS;
     return r == MA_OK ? (int)old : r;
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+int ma_audit_discard(struct ma_db *db, size_t *ret_n)
+{
+    struct ma_arena *a MA_CLEANUP(ma_arena_free_p) = ma_arena_new(MA_ARENA_FIRST, MA_AUDIT_PAGE_BYTES);
+    struct ma_audit_link *page = a ? ma_arena_calloc(a, MA_AUDIT_BATCH, sizeof *page) : NULL;
+    struct ma_audit *au = ma_db_attached(db);
+    struct ma_audit_chain c;
+    *ret_n = 0;
+    if (!au)
+        return MA_E_INVAL;
+    int r = page ? ma_audit_chain_load(db, au, &c) : MA_E_NOMEM;
+    if (r == MA_OK)
+        r = ma_audit_links(db, a, INT64_MIN, page, MA_AUDIT_BATCH, ret_n);
+    if (r != MA_OK)
+        return r;
+    au->retain_from = 0;
+    const struct ma_audit_link *last = *ret_n > 0 ? &page[*ret_n - 1] : NULL;
+    if (*ret_n < MA_AUDIT_BATCH) { /* nothing is left: the next row begins the chain */
+        int64_t end = later(c.head_id, last ? last->row.id : 0);
+        end = later(end, later(c.adopted_to, c.broken_at));
+        return remove_to(db, au, &c, end, c.head_hash);
+    }
+    return remove_to(db, au, &c, later(c.base_id, last->row.id),
+                     last->hash.n == MA_AUDIT_HASH_LEN ? last->hash.p : c.head_hash);
 }
 
 /* --- the webhook's cursor --- */

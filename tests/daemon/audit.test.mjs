@@ -138,6 +138,17 @@ test('export and verify', async (t) => {
     await d.session().addRecovery();
     assert.match(d.ctl('audit', 'verify').err, /row 6 was written when the record of the chain was missing or changed/);
   });
+  await t.test('begun anew', async () => {
+    assert.match(d.ok('audit', 'discard'), /^\d+ rows removed \(row 6 was written .*\); the trail begins anew$/m);
+    const rows = lines(d.ok('audit', 'export'));
+    assert.equal(rows.length, 1);
+    assert.equal(rows[0].details.operation, 'discard');
+    assert.match(rows[0].details.finding, /^row 6 was written/);
+    assert.match(d.ok('audit', 'verify'), /^ok$/m);
+    await d.session().addRecovery();
+    assert.match(d.ok('audit', 'verify'), /^ok$/m);
+    assert.match(d.ctl('audit', 'discard').err, /the trail verifies and stays/);
+  });
   await d.stop();
 });
 

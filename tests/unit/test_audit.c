@@ -486,6 +486,42 @@ START_TEST(test_retention_noted)
 }
 END_TEST
 
+/* --- beginning anew --- */
+
+static const char *const beyond_mending[] = {
+    "UPDATE audit SET type = 's' WHERE id = 2",
+    "DELETE FROM audit WHERE id = 1",
+    "DELETE FROM audit WHERE id >= 1200",
+    "DELETE FROM audit",
+    "UPDATE audit_chain SET mac = zeroblob(32)",
+    "UPDATE audit_chain SET broken_at = 3",
+    "UPDATE audit_chain SET broken_at = 9223372036854775807",
+    "UPDATE audit SET hash = NULL WHERE id = 1000",
+    "INSERT INTO audit (id, at, type) VALUES (5000, 1, 'x')",
+    "INSERT INTO audit (id, at, type) VALUES (-5, 1, 'x')",
+};
+
+START_TEST(test_discard)
+{
+    size_t n = 0;
+    add_many(MA_AUDIT_BATCH + 500);
+    tamper(beyond_mending[_i]);
+    ck_assert(!verify_with(NULL).ok);
+    do
+        T_OK(MA_FIX_WRITE(&f, ma_audit_discard(f.app.writer, &n)));
+    while (n == MA_AUDIT_BATCH);
+    ck_assert_int_eq(number("SELECT count(*) FROM audit"), 0);
+    expect_ok(0);
+    add(ALICE, NOW);
+    expect_ok(1);
+    reopen();
+    add(BOB, NOW + DAY);
+    expect_ok(2);
+    ck_assert_int_eq(retain(NOW + 1, 100), 1);
+    expect_ok(1);
+}
+END_TEST
+
 /* --- erasure --- */
 
 static size_t erase(struct ma_span user)
@@ -884,6 +920,7 @@ int main(void)
     tcase_add_test(t, test_retention_clock);
     tcase_add_loop_test(t, test_retention_keeps_evidence, 0, (int)MA_COUNT(keeps));
     tcase_add_test(t, test_retention_noted);
+    tcase_add_loop_test(t, test_discard, 0, (int)MA_COUNT(beyond_mending));
     tcase_add_test(t, test_erasure);
     tcase_add_test(t, test_erasure_leaves_no_value);
     tcase_add_test(t, test_erasure_in_batches);
