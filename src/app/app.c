@@ -178,6 +178,8 @@ static int start_lanes(struct ma_app *app, const struct ma_conf *conf, char why[
     if (r == MA_OK)
         r = ma_dpop_new(app->rand, &app->dpop);
     if (r == MA_OK)
+        ma_dpop_start(app->dpop, app->clock->wall_ms(app->clock));
+    if (r == MA_OK)
         r = ma_list_cache_new(&app->list_cache);
     if (r == MA_OK)
         r = ma_providers_new(&app->providers);

@@ -89,7 +89,7 @@ struct ma_doc_mobile {
 struct ma_doc_client {
     struct ma_span client_id, name;
     int app_type;
-    bool is_first_party, cross_origin_authentication, require_dpop;
+    bool is_first_party, cross_origin_authentication, require_dpop, is_token_endpoint_ip_header_trusted;
     int id_token_alg; /* enum ma_signing_alg */
     struct ma_span client_secret, resource_server_identifier;
     struct ma_span_list callbacks, allowed_origins, web_origins, grant_types, allowed_logout_urls;
