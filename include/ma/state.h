@@ -94,6 +94,7 @@ struct ma_state_connection {
     struct ma_span name, strategy;
     bool database; /* strategy "auth0" */
     bool connected_accounts;
+    bool disable_signup;                 /* nobody makes users of it for themselves */
     bool all_clients;                    /* enabled_clients is not there */
     struct ma_span_list enabled_clients; /* the only clients that may use it */
     struct ma_state_provider provider;   /* preset NULL for database connections */

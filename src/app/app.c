@@ -58,6 +58,7 @@ static int housekeeping(const struct ma_app *app, struct ma_db *db, bool *ret_mo
         ma_codes_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
         ma_revocations_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
         ma_families_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
+        ma_shared_counters_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
     };
     *ret_more = false;
     for (size_t i = 0; i < MA_COUNT(n); i++) {

@@ -71,12 +71,13 @@ static struct ma_limit_state guesses(struct ma_ctx *ctx, const struct ma_state_c
 {
     struct ma_limit_state s = {.allowed = false, .retry_after_s = 1};
     struct ma_span where = ma_addr_key(&ctx->req.client);
-    uint8_t *key = ma_arena_alloc(ctx->arena, where.n + c->client_id.n);
+    uint8_t *key = ma_arena_alloc(ctx->arena, where.n + c->client_id.n + 1);
     if (!key)
         return s;
-    memcpy(key, where.p, where.n); /* of one length each, so that it ends where the id begins */
-    memcpy(key + where.n, c->client_id.p, c->client_id.n);
-    fn(ctx->app->limits, MA_BUCKET_CLIENT, ma_span_of(key, where.n + c->client_id.n),
+    key[0] = (uint8_t)where.n; /* so that it ends where the id begins */
+    memcpy(key + 1, where.p, where.n);
+    memcpy(key + 1 + where.n, c->client_id.p, c->client_id.n);
+    fn(ctx->app->limits, MA_BUCKET_CLIENT, ma_span_of(key, where.n + c->client_id.n + 1),
        ctx->conf->rate_limit.enabled ? ctx->conf->rate_limit.login_failures_per_minute : 0, MINUTE_MS, ctx->now_ms, &s);
     return s;
 }
@@ -113,4 +114,21 @@ int ma_gate_client_failed(struct ma_ctx *ctx, struct ma_oauth *o, const char *wh
     ma_log(ctx->log, MA_LOG_WARN, "client.refused", MA_KV_SPAN("client_id", o->client->client_id),
            MA_KV_S("address", where), MA_KV_S("request_id", ctx->request_id));
     return ma_next(ctx, MA_LANE_WRITE, note_client);
+}
+
+/* --- forms --- */
+
+int ma_gate_form(struct ma_ctx *ctx, struct ma_span flow_mac)
+{
+    struct ma_limit_state flow, address;
+    int64_t on = ctx->conf->rate_limit.enabled ? 1 : 0;
+    ma_limit_take(ctx->app->limits, MA_BUCKET_FORM, flow_mac, on * MA_FORMS_PER_FLOW, MINUTE_MS, ctx->now_ms, &flow);
+    ma_limit_take(ctx->app->limits, MA_BUCKET_FORMS, ma_addr_key(&ctx->req.client), on * MA_FORMS_PER_MINUTE, MINUTE_MS,
+                  ctx->now_ms, &address);
+    if (flow.allowed && address.allowed)
+        return MA_OK;
+    int64_t s = flow.retry_after_s > address.retry_after_s ? flow.retry_after_s : address.retry_after_s;
+    int r = ma_page(ctx, 429, "Too many requests", "Wait a little, then go back and try again.");
+    ma_header(ctx, "Retry-After", ma_arena_printf(ctx->arena, "%lld", (long long)s));
+    return r;
 }

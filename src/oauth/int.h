@@ -22,6 +22,8 @@
 #define MA_LOGIN_TTL_MS 1800000  /* hosted logins under way */
 #define MA_PASSKEY_TTL_MS 300000 /* passkey challenges */
 #define MA_FLOWS_PER_MINUTE 300  /* sign-ins that one address may begin: each leaves a row behind for a while */
+#define MA_FORMS_PER_FLOW 60     /* forms a minute of one hosted login: each may write its row */
+#define MA_FORMS_PER_MINUTE 600  /* forms a minute that one address sends */
 #define MA_CONSENT_TTL_MS (365 * 86400000LL)
 #define MA_SCOPE_TEXT_MAX 8192
 #define MA_DATA_MAX 16384 /* bytes of JSON kept with a flow or a code */
@@ -133,6 +135,9 @@ bool ma_gate_notice(struct ma_ctx *ctx, const char *what, struct ma_span whom);
 MA_MUST_USE int ma_gate_client(struct ma_ctx *ctx, const struct ma_state_client *client);
 /* It did fail: counted, told to the operator once a minute, answered 401. */
 int ma_gate_client_failed(struct ma_ctx *ctx, struct ma_oauth *o, const char *why);
+
+/* One more form of a hosted login (its flow's MAC): MA_OK, or a page with 429. */
+MA_MUST_USE int ma_gate_form(struct ma_ctx *ctx, struct ma_span flow_mac);
 
 /* --- scopes (scope.c) --- */
 

@@ -47,7 +47,7 @@ struct ma_doc_options {
     struct ma_span client_id, client_secret, user_id_field, authorization_params;
     struct ma_span_list scopes;
     int scope_separator, callback_path;
-    bool has_scope_separator, revoke_on_delete, has_revoke_on_delete;
+    bool has_scope_separator, revoke_on_delete, has_revoke_on_delete, disable_signup;
     struct ma_doc_habits habits;
 };
 struct ma_doc_connection {

@@ -158,6 +158,7 @@ static const struct ma_jfield options_fields[] = {
     OPT(struct ma_doc_options, callback_path, MA_F_ENUM, .names = callback_paths),
     OPT(struct ma_doc_options, revoke_on_delete, MA_F_BOOL,
         .has_off = offsetof(struct ma_doc_options, has_revoke_on_delete)),
+    OPT(struct ma_doc_options, disable_signup, MA_F_BOOL),
     HABITS(struct ma_doc_options),
 };
 static const struct ma_shape options = MA_SHAPE(struct ma_doc_options, options_fields);

@@ -133,7 +133,7 @@ START_TEST(test_visit)
     begin_usual();
     go();
     ck_assert_int_eq(strncmp(flow.url, "https://acme.example/authorize?", 31), 0);
-    ck_assert_int_eq(strncmp(flow.cookie, "other=1; __Host-myaccount-connect-", 34), 0);
+    ck_assert_int_eq(strncmp(flow.cookie, "other=1; __Host-myaccount-connect=", 34), 0);
     T_OK(visit()); /* a reload */
     ck_assert_str_eq(location(), flow.url);
     ck_assert_ptr_null(ma_fix_header(&f.ctx, "Set-Cookie"));
@@ -234,8 +234,7 @@ START_TEST(test_callback)
         }
         T_OK(r);
         ck_assert_msg(strcmp(location(), returns[_i].want) == 0, "%s: %s", returns[_i].name, location());
-        const char *set = ma_fix_header(ctx, "Set-Cookie");
-        ck_assert(set && strstr(set, "=; Path=/; Max-Age=0;"));
+        ck_assert_ptr_null(ma_fix_header(ctx, "Set-Cookie")); /* other flows of the browser have the cookie, too */
     }
 }
 END_TEST
