@@ -547,24 +547,6 @@ START_TEST(test_longest_scopes)
 }
 END_TEST
 
-/* All flows of a browser share its cookie. */
-START_TEST(test_one_cookie)
-{
-    struct ma_connect_leg leg;
-    T_OK(begin(&usual));
-    go();
-    struct flow first = flow;
-    T_OK(begin(&usual));
-    go();
-    ck_assert_str_eq(first.cookie, flow.cookie);
-    ck_assert_str_ne(first.state, flow.state);
-    (void)browse();
-    ck_assert_int_eq(callback(first.state, jar, &leg), MA_CONNECT_FINE);
-    ck_assert_int_eq(callback_now(jar), MA_CONNECT_FINE);
-    ck_assert_int_eq(callback_now(wrong_jar), MA_CONNECT_STRANGER);
-}
-END_TEST
-
 START_TEST(test_cookie_of_plain_http)
 {
     f.conf->base_url = "http://127.0.0.1:3001";
@@ -1167,7 +1149,6 @@ static TCase *flow_case(void)
     tcase_add_test(tc, test_ticket_raced);
     tcase_add_test(tc, test_authorize_url);
     tcase_add_test(tc, test_longest_scopes);
-    tcase_add_test(tc, test_one_cookie);
     tcase_add_test(tc, test_cookie_of_plain_http);
     tcase_add_test(tc, test_callbacks);
     tcase_add_test(tc, test_callback_once);

@@ -128,6 +128,21 @@ static void go(void)
     (void)snprintf(flow.state, sizeof flow.state, "%s", state + 6);
 }
 
+/* All flows of a browser share its cookie. */
+START_TEST(test_one_cookie)
+{
+    begin_usual();
+    go();
+    char had[sizeof flow.cookie], state[sizeof flow.state];
+    memcpy(had, flow.cookie, sizeof had);
+    memcpy(state, flow.state, sizeof state);
+    begin_usual();
+    go();
+    ck_assert_str_eq(flow.cookie, had);
+    ck_assert_str_ne(flow.state, state);
+}
+END_TEST
+
 START_TEST(test_visit)
 {
     begin_usual();
@@ -292,6 +307,7 @@ int main(void)
     Suite *s = suite_create("connect_browser");
     TCase *tc = tcase_create("connect_browser");
     tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, test_one_cookie);
     tcase_add_test(tc, test_visit);
     tcase_add_test(tc, test_visit_without_ticket);
     tcase_add_test(tc, test_visit_with_a_long_url);

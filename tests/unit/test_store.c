@@ -852,58 +852,6 @@ START_TEST(test_counter_off_and_invalid)
 }
 END_TEST
 
-/* --- shared counters, known addresses --- */
-
-START_TEST(test_shared_counter)
-{
-    const struct ma_counter_rule two = {"two", 2, 10000};
-    struct ma_counter_state s;
-    for (int64_t left = 1; left >= 0; left--) {
-        T_OK(ma_shared_counter_take(db, mac_of(1), &two, NOW, &s));
-        ck_assert(s.allowed);
-        ck_assert_int_eq(s.remaining, left);
-    }
-    T_OK(ma_shared_counter_take(db, mac_of(1), &two, NOW, &s));
-    ck_assert(!s.allowed);
-    ck_assert_int_eq(s.retry_after_ms, 5000);
-    T_OK(ma_shared_counter_get(db, mac_of(2), &two, NOW, &s));
-    ck_assert(s.allowed);
-    ck_assert_int_eq(ma_shared_counters_expire(db, NOW + 10000, 10), 0); /* full at, not before */
-    T_OK(ma_shared_counter_get(db, mac_of(1), &two, NOW + 4999, &s));
-    ck_assert(!s.allowed);
-    ck_assert_int_eq(ma_shared_counters_expire(db, NOW + 10001, 10), 1);
-    ck_assert_int_eq(ma_shared_counters_expire(db, NOW + 10001, 10), 0);
-    T_OK(ma_shared_counter_get(db, mac_of(1), &two, NOW, &s));
-    ck_assert_int_eq(s.remaining, 2);
-}
-END_TEST
-
-static struct ma_span address_mac(uint8_t n)
-{
-    uint8_t bytes[32] = {n};
-    return ma_arena_dup(arena, ma_span_of(bytes, sizeof bytes));
-}
-
-static bool known(struct ma_span user, uint8_t n)
-{
-    bool is = false;
-    T_OK(ma_known_address(db, user, address_mac(n), &is));
-    return is;
-}
-
-START_TEST(test_known_addresses)
-{
-    ck_assert(!known(ALICE, 1));
-    for (uint8_t i = 1; i <= MA_KNOWN_ADDRESSES_MAX; i++)
-        T_OK(ma_known_address_put(db, ALICE, address_mac(i), NOW + i));
-    ck_assert(known(ALICE, 1) && known(ALICE, MA_KNOWN_ADDRESSES_MAX) && !known(BOB, 1));
-    T_OK(ma_known_address_put(db, ALICE, address_mac(1), NOW + 1000)); /* used again: the second is the oldest now */
-    T_OK(ma_known_address_put(db, ALICE, address_mac(100), NOW + 1001));
-    ck_assert(known(ALICE, 1) && known(ALICE, 100) && !known(ALICE, 2) && known(ALICE, 3));
-    T_IS(MA_E_CONFLICT, ma_known_address_put(db, MA_LIT("auth0|nobody"), address_mac(1), NOW));
-}
-END_TEST
-
 /* --- outbox --- */
 
 static void add_message(const char *id, int64_t created_at, int64_t next_at)
@@ -1227,8 +1175,6 @@ static Suite *suite(void)
     tcase_add_test(t, test_counter_limit_changes);
     tcase_add_loop_test(t, test_counter_extremes, 0, MA_COUNT(extremes));
     tcase_add_test(t, test_counter_off_and_invalid);
-    tcase_add_test(t, test_shared_counter);
-    tcase_add_test(t, test_known_addresses);
     t = tcase(s, "outbox, audit, objects");
     tcase_add_test(t, test_outbox_due);
     tcase_add_test(t, test_outbox_defer);
