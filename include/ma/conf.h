@@ -60,7 +60,9 @@ struct ma_conf {
         int64_t user_reads, user_writes; /* per minute */
         int64_t tenant_reads_per_second, tenant_writes_per_second;
         int64_t otp_failures_per_hour, sms_per_hour, email_per_hour, push_per_minute, login_failures_per_minute;
-        int64_t address_failures; /* failed authentications of one address per minute */
+        int64_t address_failures;                              /* failed authentications of one address per minute */
+        int64_t user_login_failures, method_failures_per_hour; /* both per hour */
+        int64_t messages_per_address, signups_per_address;     /* per hour */
     } rate_limit;
 
     struct {

@@ -86,7 +86,8 @@ struct ma_req {
     size_t n_params;
     struct ma_span authorization, dpop, content_type, origin, host, user_agent, if_none_match, cookie;
     struct ma_span forwarded, x_forwarded_for, x_forwarded_proto, x_forwarded_host;
-    int64_t content_length; /* -1: none given */
+    struct ma_span auth0_forwarded_for; /* end user's address that a client's own server names */
+    int64_t content_length;             /* -1: none given */
     bool chunked;
     bool has_body; /* Content-Length > 0 or chunked */
     size_t body_received;
@@ -147,6 +148,7 @@ struct ma_ctx {
         bool set;
         int64_t limit, remaining, reset_s;
     } rate;               /* the x-ratelimit headers */
+    bool counts_failures; /* the token service's: a failure of this request counts against its address */
     struct ma_json *json; /* parsed body; owned by the context */
     struct ma_verrs *errs;
     void *scratch;            /* what one step leaves for the next; arena */

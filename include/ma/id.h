@@ -22,6 +22,8 @@ MA_MUST_USE int ma_id_uuid(const struct ma_rand *r, char out[MA_UUID_LEN + 1]);
 /* 32 random bytes in base64url: states, nonces, codes, cookies, PKCE verifiers. */
 #define MA_TOKEN_LEN 43
 MA_MUST_USE int ma_id_token(const struct ma_rand *r, char out[MA_TOKEN_LEN + 1]);
+/* Whether a text has the shape of one. */
+bool ma_id_token_fits(struct ma_span s);
 /* A request id: 32 lower-case hex characters and NUL. */
 MA_MUST_USE int ma_id_request(const struct ma_rand *r, char out[33]);
 

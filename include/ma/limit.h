@@ -13,9 +13,18 @@ enum ma_bucket {
     MA_BUCKET_TENANT_READ,
     MA_BUCKET_TENANT_WRITE,
     MA_BUCKET_ADDRESS,
-    MA_BUCKET_LOGIN,  /* failed logins of an identifier from an address */
-    MA_BUCKET_NOTICE, /* how often such an address is noted */
-    MA_BUCKET_FLOW,   /* sign-ins that an address begins */
+    MA_BUCKET_LOGIN,      /* failed logins of an identifier from an address */
+    MA_BUCKET_NOTICE,     /* how often such an address is noted */
+    MA_BUCKET_FLOW,       /* sign-ins that an address begins */
+    MA_BUCKET_OAUTH,      /* failures of an address at the token service */
+    MA_BUCKET_CLIENT,     /* failed authentications of a client from an address */
+    MA_BUCKET_USERINFO,   /* userinfo requests of a user */
+    MA_BUCKET_NAME,       /* failed logins under a name that nobody has */
+    MA_BUCKET_CREDENTIAL, /* failed assertions of a credential from an address */
+    MA_BUCKET_MESSAGES,   /* messages that an address causes */
+    MA_BUCKET_SIGNUP,     /* users that an address makes */
+    MA_BUCKET_FORM,       /* forms of a hosted login */
+    MA_BUCKET_FORMS,      /* forms that an address sends */
     MA_BUCKET__COUNT
 };
 

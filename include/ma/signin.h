@@ -43,16 +43,16 @@ struct ma_signin {
 };
 /* CPU lane. identifier: e-mail, phone number (E.164 after normalising) or user id; connection empty: any database
  * connection; of several users that fit the one with the verified address, else nobody. An unknown user costs the same
- * hash as a known one (the hash of nobody's password is made once per process). Checks the failure buckets of
- * (identifier, address) and of the address first, and takes from both for a wrong guess. */
+ * hash as a known one (the hash of nobody's password is made once per process). Checks the failure buckets of (user or
+ * unknown name, address), of the address, and of the user wherever guesses come from first
+ * (rate_limit.user_login_failures an hour; not for addresses the user signed in from), and takes from them for a wrong
+ * guess. */
 MA_MUST_USE int ma_signin_password(struct ma_ctx *ctx, struct ma_span identifier, struct ma_span connection,
                                    struct ma_span password, struct ma_signin *ret);
 /* WRITE lane, after the above, whatever its verdict: OK becomes WRONG or BLOCKED when the password was changed or the
  * user blocked meanwhile; replaces an imported hash, leaves the audit row of a failure ("fp", "fu", "pwd_leak";
- * "limit_wc" when too many, once a minute and address); success is told once signing in is complete. Wrong passwords of
- * one user, from whatever addresses, are counted too; past MA_LOGIN_FAILURES_PER_HOUR another "limit_wc" says so, and
- * nobody is locked out by it. */
-#define MA_LOGIN_FAILURES_PER_HOUR 100
+ * "limit_wc" when too many, once a minute and address); success is told once signing in is complete. The wrong password
+ * that empties the user's bucket leaves another "limit_wc"; after a good one the address is known. */
 MA_MUST_USE int ma_signin_password_done(struct ma_ctx *ctx, struct ma_signin *s);
 
 /* The permissions of a user, of this API's scopes: roles and direct ones. */
@@ -119,7 +119,8 @@ struct ma_assertion_response { /* decoded */
  * user. CPU lane. ret->verdict OK, WRONG, BLOCKED. */
 struct ma_passkey_proof {
     enum ma_signin_verdict verdict;
-    const char *why; /* WRONG: the failed check, for the log; static or arena */
+    int64_t retry_after_s; /* TOO_MANY */
+    const char *why;       /* WRONG: the failed check, for the log; static or arena */
     struct ma_user user;
     struct ma_span method_id;
     uint32_t amr; /* MA_AMR_PASSKEY, with MA_AMR_UV when the user was verified */

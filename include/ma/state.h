@@ -52,6 +52,7 @@ struct ma_state_client {
     struct ma_span_list allowed_logout_urls;   /* where logout may return to */
     struct ma_span resource_server_identifier; /* the API it is the client of; empty: none */
     bool require_dpop;
+    bool trusts_ip_header; /* is_token_endpoint_ip_header_trusted: its auth0-forwarded-for names its users' addresses */
     enum ma_signing_alg id_token_alg; /* jwt_configuration.alg */
     struct ma_span_list origins;      /* what it lends, normalised ("*." patterns kept); none when it lends none */
     struct ma_span json;              /* the whole element, for members that later parts read */
@@ -93,6 +94,7 @@ struct ma_state_connection {
     struct ma_span name, strategy;
     bool database; /* strategy "auth0" */
     bool connected_accounts;
+    bool disable_signup;                 /* nobody makes users of it for themselves */
     bool all_clients;                    /* enabled_clients is not there */
     struct ma_span_list enabled_clients; /* the only clients that may use it */
     struct ma_state_provider provider;   /* preset NULL for database connections */

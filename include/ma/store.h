@@ -183,6 +183,19 @@ MA_MUST_USE int ma_counter_get(struct ma_db *db, struct ma_span user_id, const s
 MA_MUST_USE int ma_counter_take(struct ma_db *db, struct ma_span user_id, const struct ma_counter_rule *rule,
                                 int64_t now, struct ma_counter_state *ret);
 
+/* The same for buckets that belong to no user, by a 32-byte MAC of what they count; the rule's name does not matter. */
+MA_MUST_USE int ma_shared_counter_get(struct ma_db *db, struct ma_span key_mac, const struct ma_counter_rule *rule,
+                                      int64_t now, struct ma_counter_state *ret);
+MA_MUST_USE int ma_shared_counter_take(struct ma_db *db, struct ma_span key_mac, const struct ma_counter_rule *rule,
+                                       int64_t now, struct ma_counter_state *ret);
+/* Deletes up to `limit` of those that were full before; how many it found, or an error. */
+MA_MUST_USE int ma_shared_counters_expire(struct ma_db *db, int64_t before, int limit);
+
+/* --- addresses that a user signed in from, as MACs; the newest are kept --- */
+#define MA_KNOWN_ADDRESSES_MAX 20
+MA_MUST_USE int ma_known_address(struct ma_db *db, struct ma_span user_id, struct ma_span address_mac, bool *ret);
+MA_MUST_USE int ma_known_address_put(struct ma_db *db, struct ma_span user_id, struct ma_span address_mac, int64_t now);
+
 /* --- outbox: durable deliveries; the payload is sealed (table "outbox", column "payload", row id, user) --- */
 struct ma_outbox_row {
     struct ma_span id;      /* 32 hex */

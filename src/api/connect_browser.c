@@ -70,7 +70,7 @@ static int launch(struct ma_ctx *ctx)
         return return_to_client(ctx, leg);
     r = ma_redirect(ctx, leg->authorize_url);
     if (r == MA_OK && !leg->resumed)
-        ma_cookie_set(ctx, leg->cookie_name, leg->cookie, (leg->row.expires_at - ctx->now_ms) / 1000 + COOKIE_LEEWAY_S);
+        ma_cookie_set(ctx, leg->cookie_name, leg->cookie, ctx->conf->enrollment.connect_ttl + COOKIE_LEEWAY_S);
     return r;
 }
 
@@ -119,11 +119,7 @@ static int settle(struct ma_ctx *ctx)
     int r = ma_connect_settle(ctx, leg);
     if (r == MA_E_CONFLICT)
         return refuse(ctx, MA_CONNECT_UNKNOWN);
-    if (r == MA_OK)
-        r = return_to_client(ctx, leg);
-    if (r == MA_OK)
-        ma_cookie_set(ctx, leg->cookie_name, "", 0);
-    return r;
+    return r == MA_OK ? return_to_client(ctx, leg) : r;
 }
 
 static int redeem(struct ma_ctx *ctx)

@@ -79,6 +79,7 @@ static int housekeeping(const struct ma_app *app, struct ma_db *db, bool *ret_mo
         ma_revocations_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
         ma_families_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
         retain_audit(app, db, now),
+        ma_shared_counters_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
     };
     *ret_more = false;
     for (size_t i = 0; i < MA_COUNT(n); i++) {
@@ -200,6 +201,8 @@ static int start_lanes(struct ma_app *app, const struct ma_conf *conf, char why[
         r = ma_auth_cache_new(app->rand, &app->auth_cache);
     if (r == MA_OK)
         r = ma_dpop_new(app->rand, &app->dpop);
+    if (r == MA_OK)
+        ma_dpop_start(app->dpop, app->clock->wall_ms(app->clock));
     if (r == MA_OK)
         r = ma_list_cache_new(&app->list_cache);
     if (r == MA_OK)

@@ -50,6 +50,13 @@ int ma_id_token(const struct ma_rand *r, char out[MA_TOKEN_LEN + 1])
     return random_text(r, TOKEN_BYTES, out);
 }
 
+bool ma_id_token_fits(struct ma_span s)
+{
+    uint8_t raw[TOKEN_BYTES + 3];
+    size_t n = 0;
+    return s.n == MA_TOKEN_LEN && ma_b64url_decode(s, raw, sizeof raw, &n) == MA_OK && n == TOKEN_BYTES;
+}
+
 int ma_id_account(const struct ma_rand *r, char out[MA_ACCOUNT_ID_LEN + 1])
 {
     memcpy(out, "cac_", 4);

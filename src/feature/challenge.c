@@ -62,14 +62,11 @@ static int start_code(struct ma_ctx *ctx, struct ma_span flow_mac, const struct 
     char code[OTP_LEN + 1];
     uint8_t mac[32];
     struct ma_challenge row;
-    struct ma_counter_rule rule = ma_rule_messages(ctx, m->type);
-    struct ma_counter_state s;
-    int r = ma_counter_take(ctx->db, ctx->who.user_id, &rule, ctx->now_ms, &s);
+    int r = ma_message_take(ctx, m->type, m->address, &ret->retry_after_s);
     if (r < 0)
         return r;
-    if (!s.allowed) {
+    if (ret->retry_after_s > 0) {
         ret->verdict = MA_SIGNIN_TOO_MANY;
-        ret->retry_after_s = (s.retry_after_ms + 999) / 1000;
         return MA_OK;
     }
     r = name_it(ctx, flow_mac, m, ret, &row);

@@ -10,17 +10,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SECRET_MAX = 1024, DESCRIPTION_MAX = 256, ERROR_CODE_MAX = 64, COOKIE_TAG_BYTES = 8, PARAMS_MAX = 16 };
+enum { SECRET_MAX = 1024, DESCRIPTION_MAX = 256, ERROR_CODE_MAX = 64, PARAMS_MAX = 16 };
 
 /* --- finding the row --- */
 
-/* One cookie per flow: two flows of one browser do not disturb each other. */
-static void cookie_name(struct ma_connect_leg *leg, struct ma_span state_mac)
+/* One cookie for all flows of a browser, however many are begun: each row holds a MAC of it. */
+static void cookie_name(struct ma_connect_leg *leg)
 {
-    char tag[COOKIE_TAG_BYTES * 2 + 1];
     bool https = leg->row.origin.n > 8 && memcmp(leg->row.origin.p, "https://", 8) == 0;
-    ma_hex_encode(ma_span_of(state_mac.p, COOKIE_TAG_BYTES), tag);
-    (void)snprintf(leg->cookie_name, sizeof leg->cookie_name, "%smyaccount-connect-%s", https ? "__Host-" : "", tag);
+    (void)snprintf(leg->cookie_name, sizeof leg->cookie_name, "%smyaccount-connect", https ? "__Host-" : "");
+}
+
+/* The browser keeps the cookie it has. */
+static void adopt_cookie(struct ma_ctx *ctx, struct ma_connect_leg *leg, ma_cookie_reader cookie)
+{
+    struct ma_span had = cookie(ctx, leg->cookie_name);
+    if (ma_id_token_fits(had))
+        memcpy(leg->cookie, had.p, MA_TOKEN_LEN);
 }
 
 static bool is_same_browser(struct ma_ctx *ctx, const struct ma_connect_leg *leg, ma_cookie_reader cookie)
@@ -63,12 +69,13 @@ int ma_connect_ticket(struct ma_ctx *ctx, struct ma_span ticket, ma_cookie_reade
     if (r < 0)
         return r == MA_E_NOTFOUND ? MA_OK : r;
     const struct ma_connect *row = &leg->row;
+    cookie_name(leg);
     if (row->expires_at <= ctx->now_ms || !still_allowed(ctx, leg))
         return MA_OK;
     if (row->stage == MA_CONNECT_NEW) {
+        adopt_cookie(ctx, leg, cookie);
         *ret_refusal = MA_CONNECT_FINE;
     } else if (row->stage == MA_CONNECT_STARTED && ctx->now_ms - row->started_at < MA_TICKET_RELOAD_MS) {
-        cookie_name(leg, row->state_mac);
         leg->resumed = is_same_browser(ctx, leg, cookie);
         *ret_refusal = leg->resumed ? MA_CONNECT_FINE : MA_CONNECT_UNKNOWN;
     }
@@ -87,7 +94,7 @@ int ma_connect_callback(struct ma_ctx *ctx, struct ma_span state, ma_cookie_read
         return r == MA_E_NOTFOUND ? MA_OK : r;
     if (leg->row.expires_at <= ctx->now_ms || leg->row.stage != MA_CONNECT_STARTED || !still_allowed(ctx, leg))
         return MA_OK;
-    cookie_name(leg, leg->row.state_mac);
+    cookie_name(leg);
     *ret_refusal = is_same_browser(ctx, leg, cookie) ? MA_CONNECT_FINE : MA_CONNECT_STRANGER;
     return adopt(ctx, leg);
 }
@@ -145,8 +152,9 @@ static int make_secret(struct ma_ctx *ctx, struct ma_connect_leg *leg)
 {
     const struct ma_rand *rand = ctx->app->rand;
     char *const texts[] = {leg->state, leg->nonce, leg->verifier, leg->cookie};
+    const size_t n = leg->cookie[0] ? MA_COUNT(texts) - 1 : MA_COUNT(texts);
     int r = MA_OK;
-    for (size_t i = 0; r == MA_OK && i < MA_COUNT(texts); i++)
+    for (size_t i = 0; r == MA_OK && i < n; i++)
         r = ma_id_token(rand, texts[i]);
     if (r < 0)
         return r;
@@ -154,7 +162,6 @@ static int make_secret(struct ma_ctx *ctx, struct ma_connect_leg *leg)
     leg->row.cookie_mac = ma_connect_mac(ctx, "connect-cookie", leg->row.session_mac, leg->cookie, MA_TOKEN_LEN);
     if (!leg->row.state_mac.p || !leg->row.cookie_mac.p)
         return MA_E_CRYPTO;
-    cookie_name(leg, leg->row.state_mac);
     return seal_secret(ctx, leg);
 }
 

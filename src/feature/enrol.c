@@ -9,7 +9,7 @@
 #include "ma/crypto.h"
 #include "ma/totp.h"
 
-enum { RECOVERY_LEN = 24, OTP_LEN = 6, HOUR_MS = 3600000, EMAIL_MAX = 254, PHONE_MAX = 16 };
+enum { RECOVERY_LEN = 24, OTP_LEN = 6, EMAIL_MAX = 254, PHONE_MAX = 16 };
 
 /* --- totp --- */
 
@@ -159,13 +159,6 @@ int ma_phone_normalise(struct ma_arena *a, struct ma_span in, struct ma_span *re
     return ret->p ? MA_OK : MA_E_NOMEM;
 }
 
-struct ma_counter_rule ma_rule_messages(const struct ma_ctx *ctx, enum ma_factor type)
-{
-    if (type == MA_FACTOR_EMAIL)
-        return (struct ma_counter_rule){"email", ctx->conf->rate_limit.email_per_hour, HOUR_MS};
-    return (struct ma_counter_rule){"sms", ctx->conf->rate_limit.sms_per_hour, HOUR_MS};
-}
-
 int ma_send_code(struct ma_ctx *ctx, const char *template_name, const struct ma_code_letter *letter)
 {
     struct ma_user u;
@@ -203,7 +196,7 @@ static int send_code(struct ma_ctx *ctx, const struct ma_method *m, struct ma_sp
 /* Everything that may say no, before anything is written. */
 static int may_send(struct ma_ctx *ctx, enum ma_factor type, struct ma_span address, bool voice)
 {
-    struct ma_counter_rule rule = ma_rule_messages(ctx, type);
+    int64_t retry_s = 0;
     int r = ma_require_factor(ctx, type);
     if (r == MA_OK && type == MA_FACTOR_PHONE && !(voice ? ctx->conf->delivery.voice : ctx->conf->delivery.sms)[0])
         r = ma_problem(ctx, MA_P_BAD_REQUEST, "unsupported_challenge_type");
@@ -213,7 +206,11 @@ static int may_send(struct ma_ctx *ctx, enum ma_factor type, struct ma_span addr
                                                            : "This phone number is enrolled already.");
     if (r == MA_OK)
         r = ma_require_room(ctx, type);
-    return r == MA_OK ? ma_counter_require(ctx, &rule) : r;
+    if (r == MA_OK)
+        r = ma_message_take(ctx, type, address, &retry_s);
+    if (r < 0 || retry_s == 0)
+        return r;
+    return ma_problem_retry(ctx, MA_P_TOO_MANY, "Too many messages to this user or address; try again later.", retry_s);
 }
 
 int ma_enrol_otp(struct ma_ctx *ctx, enum ma_factor type, struct ma_span address, bool voice, struct ma_enrolled *ret)

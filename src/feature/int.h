@@ -35,10 +35,24 @@ MA_MUST_USE int ma_code_mac(struct ma_ctx *ctx, struct ma_span session_mac, stru
 
 /* Makes room for one more pending method and inserts it. */
 MA_MUST_USE int ma_pending_insert(struct ma_ctx *ctx, struct ma_method *m);
-/* Takes a token of a durable bucket or answers 429. */
-MA_MUST_USE int ma_counter_require(struct ma_ctx *ctx, const struct ma_counter_rule *rule);
 struct ma_counter_rule ma_rule_otp_failures(const struct ma_ctx *ctx);
 struct ma_counter_rule ma_rule_messages(const struct ma_ctx *ctx, enum ma_factor type);
+/* messages.c. One more message to `to`, of ctx->who: *ret_retry_s 0 when it may be sent, and is counted for the user,
+ * the destination and the client's address. Write. */
+MA_MUST_USE int ma_message_take(struct ma_ctx *ctx, enum ma_factor type, struct ma_span to, int64_t *ret_retry_s);
+
+/* guess.c. Seconds (0: none) that a password for this user, or for a name that nobody has (user_id.p == NULL), must
+ * wait because of what was guessed from anywhere. Addresses the user signed in from do not wait. Any lane. */
+MA_MUST_USE int ma_guess_hold_up(struct ma_ctx *ctx, struct ma_span user_id, struct ma_span name, int64_t *ret_retry_s);
+void ma_guess_unknown(struct ma_ctx *ctx, struct ma_span name);
+struct ma_counter_rule ma_rule_login_failures(const struct ma_ctx *ctx);
+/* The user signed in from here. Write. */
+MA_MUST_USE int ma_address_remember(struct ma_ctx *ctx, struct ma_span user_id);
+/* Seconds that a code of this method of ctx->who must wait; and one that was wrong (write; p == NULL: nothing). */
+MA_MUST_USE int ma_guess_method(struct ma_ctx *ctx, struct ma_span method_id, int64_t *ret_retry_s);
+MA_MUST_USE int ma_guess_method_failed(struct ma_ctx *ctx, struct ma_span method_id);
+/* Seconds that an assertion of this credential from here must wait; failed: one more was wrong. */
+int64_t ma_guess_credential(struct ma_ctx *ctx, struct ma_span credential_id, bool failed);
 
 /* A code to the user ctx->who names, through the outbox. */
 struct ma_code_letter {

@@ -61,14 +61,21 @@ static int judge(struct ma_ctx *ctx, const struct question *q, const struct ma_a
     struct ma_webauthn_fault fault = {NULL, NULL, NULL};
     if (!policy.rp_id)
         return MA_E_NOMEM;
+    ret->retry_after_s = ma_guess_credential(ctx, c->credential_id, false);
+    if (ret->retry_after_s > 0) {
+        ret->verdict = MA_SIGNIN_TOO_MANY;
+        return MA_OK;
+    }
     int r = ma_passkey_origins(ctx, q->rp_id, in->client_data_json, &policy.origins, &policy.n_origins);
     if (r == MA_OK)
         r = ma_webauthn_assert(ctx->arena, &policy, q->challenge, &stored, &answer, &a, &fault);
     ret->counter_regressed = a.counter_regressed;
     if (a.counter_regressed)
         warn_of_copy(ctx, q);
-    if (r == MA_E_PARSE || r == MA_E_AUTH)
+    if (r == MA_E_PARSE || r == MA_E_AUTH) {
+        (void)ma_guess_credential(ctx, c->credential_id, true);
         return refuse(ctx, ret, fault.detail, fault.step);
+    }
     if (r < 0)
         return r;
     ret->verdict = MA_SIGNIN_OK;
@@ -135,6 +142,8 @@ int ma_passkey_verified(struct ma_ctx *ctx, const struct ma_passkey_proof *p)
         return MA_E_INVAL;
     ctx->who.user_id = p->user.user_id;
     int r = store_use(ctx, p);
+    if (r == MA_OK)
+        r = ma_address_remember(ctx, p->user.user_id);
     if (r < 0 || !p->counter_regressed)
         return r;
     return ma_audit_assertion(ctx, "gd_auth_succeed", MA_FACTOR_PASSKEY, p->method_id, true);

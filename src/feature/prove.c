@@ -12,7 +12,8 @@ enum { RECOVERY_LEN = 24 };
 /* --- failures --- */
 
 /* Looks before a code is compared: MA_OK with the verdict TOO_MANY ends it. */
-static int hold_up(struct ma_ctx *ctx, const struct ma_user *user, struct ma_factor_proof *ret)
+static int hold_up(struct ma_ctx *ctx, const struct ma_user *user, struct ma_span method_id,
+                   struct ma_factor_proof *ret)
 {
     struct ma_counter_rule rule = ma_rule_otp_failures(ctx);
     struct ma_counter_state s;
@@ -22,6 +23,11 @@ static int hold_up(struct ma_ctx *ctx, const struct ma_user *user, struct ma_fac
         ret->verdict = MA_SIGNIN_TOO_MANY;
         ret->retry_after_s = (s.retry_after_ms + 999) / 1000;
     }
+    if (r < 0 || !s.allowed || !method_id.p)
+        return r;
+    r = ma_guess_method(ctx, method_id, &ret->retry_after_s);
+    if (ret->retry_after_s > 0)
+        ret->verdict = MA_SIGNIN_TOO_MANY;
     return r;
 }
 
@@ -33,6 +39,8 @@ static int wrong(struct ma_ctx *ctx, enum ma_factor type, struct ma_span method_
     const bool recovery = type == MA_FACTOR_RECOVERY;
     ret->verdict = MA_SIGNIN_WRONG;
     int r = ma_counter_take(ctx->db, ctx->who.user_id, &rule, ctx->now_ms, &s);
+    if (r == MA_OK)
+        r = ma_guess_method_failed(ctx, method_id);
     if (r == MA_OK)
         r = ma_audit_factor(ctx, recovery ? "gd_recovery_failed" : "gd_auth_failed", type, method_id);
     if (r == MA_OK && s.remaining == 0)
@@ -69,8 +77,13 @@ static int match_totp(struct ma_ctx *ctx, struct ma_span method_id, struct ma_sp
         if (m[i].type != MA_FACTOR_TOTP || !m[i].confirmed || (method_id.p && !ma_span_eq(m[i].id, method_id)))
             continue;
         any = true;
+        int64_t wait_s = 0;
+        r = ma_guess_method(ctx, m[i].id, &wait_s);
+        if (r == MA_OK && wait_s > 0)
+            continue; /* as if its code were wrong */
         *ret_id = m[i].id;
-        r = ma_totp_check(ctx, &m[i], code, ret_step);
+        if (r == MA_OK)
+            r = ma_totp_check(ctx, &m[i], code, ret_step);
         if (r != MA_E_AUTH)
             return r;
     }
@@ -85,7 +98,7 @@ int ma_prove_totp(struct ma_ctx *ctx, const struct ma_user *user, struct ma_span
     *ret = (struct ma_factor_proof){.verdict = MA_SIGNIN_NO_FACTOR};
     if (!(ma_factors_enabled(ctx) & 1u << MA_FACTOR_TOTP))
         return MA_OK;
-    int r = hold_up(ctx, user, ret);
+    int r = hold_up(ctx, user, method_id, ret);
     if (r < 0 || ret->verdict == MA_SIGNIN_TOO_MANY)
         return r;
     r = match_totp(ctx, method_id, ma_trim(code), &id, &step);
@@ -94,7 +107,7 @@ int ma_prove_totp(struct ma_ctx *ctx, const struct ma_user *user, struct ma_span
     if (r == MA_OK) /* RFC 6238 §5.2: a step is accepted once, also when two requests bring it at the same time */
         r = ma_method_totp_advance(ctx->db, user->user_id, id, step, ctx->now_ms);
     if (r == MA_E_AUTH || r == MA_E_CONFLICT)
-        return wrong(ctx, MA_FACTOR_TOTP, method_id.p ? id : MA_SPAN_NULL, ret);
+        return wrong(ctx, MA_FACTOR_TOTP, id, ret);
     return r == MA_OK ? proven(ctx, MA_FACTOR_TOTP, id, ret) : r;
 }
 
@@ -131,7 +144,7 @@ int ma_prove_oob(struct ma_ctx *ctx, struct ma_span flow_mac, const struct ma_us
     if (r == MA_E_EXPIRED || (r == MA_OK && !c.code_mac.p))
         return MA_OK;
     if (r == MA_OK)
-        r = hold_up(ctx, user, ret);
+        r = hold_up(ctx, user, c.method_id, ret);
     if (r < 0 || ret->verdict == MA_SIGNIN_TOO_MANY)
         return r;
     r = ma_second_factor(ctx, user, c.method_id, &m);
@@ -217,7 +230,7 @@ int ma_prove_recovery(struct ma_ctx *ctx, const struct ma_user *user, struct ma_
     *ret = (struct ma_factor_proof){.verdict = MA_SIGNIN_NO_FACTOR};
     if (!(ma_factors_enabled(ctx) & 1u << MA_FACTOR_RECOVERY))
         return MA_OK;
-    int r = hold_up(ctx, user, ret);
+    int r = hold_up(ctx, user, MA_SPAN_NULL, ret);
     if (r < 0 || ret->verdict == MA_SIGNIN_TOO_MANY)
         return r;
     r = find_recovery(ctx, &m);

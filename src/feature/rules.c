@@ -143,13 +143,3 @@ struct ma_counter_rule ma_rule_otp_failures(const struct ma_ctx *ctx)
 {
     return (struct ma_counter_rule){"otp_failures", ctx->conf->rate_limit.otp_failures_per_hour, HOUR_MS};
 }
-
-int ma_counter_require(struct ma_ctx *ctx, const struct ma_counter_rule *rule)
-{
-    struct ma_counter_state s;
-    int r = ma_counter_take(ctx->db, ctx->who.user_id, rule, ctx->now_ms, &s);
-    if (r < 0 || s.allowed)
-        return r;
-    return ma_problem_retry(ctx, MA_P_TOO_MANY, "Too many messages to this user; try again later.",
-                            (s.retry_after_ms + 999) / 1000);
-}

@@ -10,7 +10,7 @@
 #include "ma/codec.h"
 #include "ma/crypto.h"
 
-enum { IDENTIFIER_MAX = 255, MINUTE_MS = 60000, HOUR_MS = 3600000, DETAIL_MAX = 2048 };
+enum { IDENTIFIER_MAX = 255, MINUTE_MS = 60000, DETAIL_MAX = 2048 };
 
 /* --- whom it means --- */
 
@@ -88,22 +88,35 @@ static int find_user(struct ma_ctx *ctx, struct ma_span text, struct ma_span con
 
 /* --- what a wrong guess costs --- */
 
+enum { WHOM_MAX = 1020 }; /* bytes of a user id: 255 characters */
 struct bucket_key {
-    uint8_t b[IDENTIFIER_MAX + 1 + sizeof(((struct ma_addr *)0)->b)];
+    uint8_t b[WHOM_MAX + 1 + sizeof(((struct ma_addr *)0)->b)];
     size_t n;
 };
 
-/* Identifier in small letters, 0, address. */
-static struct bucket_key key_of(struct ma_ctx *ctx, struct ma_span identifier)
+/* The name in small letters, however a number is written. arena. */
+static struct ma_span name_of(struct ma_ctx *ctx, struct ma_span identifier)
+{
+    struct ma_span number;
+    if (ma_phone_normalise(ctx->arena, identifier, &number) == MA_OK)
+        return number;
+    char *small = ma_arena_strdup(
+        ctx->arena, ma_span_of(identifier.p, identifier.n < IDENTIFIER_MAX ? identifier.n : IDENTIFIER_MAX));
+    for (char *c = small; c && *c; c++)
+        if (*c >= 'A' && *c <= 'Z')
+            *c = (char)(*c + ('a' - 'A'));
+    return ma_span_str(small ? small : "");
+}
+
+/* Whom the guess is at, 0, address: a user has several names, and one bucket. */
+static struct bucket_key key_of(struct ma_ctx *ctx, const struct ma_signin *s)
 {
     struct bucket_key k = {.n = 0};
-    struct ma_span address = ma_addr_key(&ctx->req.client), number;
-    if (ma_phone_normalise(ctx->arena, identifier, &number) == MA_OK) /* however it is written */
-        identifier = number;
-    for (size_t i = 0; i < identifier.n && i < IDENTIFIER_MAX; i++) {
-        uint8_t c = identifier.p[i];
-        k.b[k.n++] = c >= 'A' && c <= 'Z' ? (uint8_t)(c + ('a' - 'A')) : c;
-    }
+    struct ma_span address = ma_addr_key(&ctx->req.client);
+    struct ma_span whom = s->user.user_id.p ? s->user.user_id : name_of(ctx, s->identifier);
+    k.n = whom.n < WHOM_MAX ? whom.n : WHOM_MAX;
+    if (k.n > 0)
+        memcpy(k.b, whom.p, k.n);
     k.b[k.n++] = 0;
     memcpy(k.b + k.n, address.p, address.n);
     k.n += address.n;
@@ -114,10 +127,10 @@ typedef void (*limit_fn)(struct ma_limits *, enum ma_bucket, struct ma_span, int
                          struct ma_limit_state *);
 
 /* Seconds to wait, or 0. The login bucket stays on whatever rate_limit.enabled says. */
-static int64_t count(struct ma_ctx *ctx, struct ma_span identifier, limit_fn fn)
+static int64_t count(struct ma_ctx *ctx, const struct ma_signin *s, limit_fn fn)
 {
     struct ma_limit_state login, address;
-    struct bucket_key k = key_of(ctx, identifier);
+    struct bucket_key k = key_of(ctx, s);
     int64_t per_address = ctx->conf->rate_limit.enabled ? ctx->conf->rate_limit.address_failures : 0;
     fn(ctx->app->limits, MA_BUCKET_LOGIN, ma_span_of(k.b, k.n), ctx->conf->rate_limit.login_failures_per_minute,
        MINUTE_MS, ctx->now_ms, &login);
@@ -217,26 +230,44 @@ static int check(struct ma_ctx *ctx, struct ma_span password, struct ma_signin *
     return ret->verdict == MA_SIGNIN_OK ? upgrade(ctx, row.hash, effective, ret) : MA_OK;
 }
 
-int ma_signin_password(struct ma_ctx *ctx, struct ma_span identifier, struct ma_span connection,
-                       struct ma_span password, struct ma_signin *ret)
+/* A connection that this client may not use has no users for it; what that costs is the same. */
+static int find_for_client(struct ma_ctx *ctx, struct ma_span connection, struct ma_signin *ret)
 {
-    *ret = (struct ma_signin){.verdict = MA_SIGNIN_WRONG, .identifier = ma_trim(identifier)};
-    ret->retry_after_s = count(ctx, ret->identifier, ma_limit_peek);
-    if (ret->retry_after_s > 0) {
-        ret->verdict = MA_SIGNIN_TOO_MANY;
-        return MA_OK;
-    }
     int r = find_user(ctx, ret->identifier, connection, &ret->user);
-    /* A connection that this client may not use has no users for it; what that costs is the same. */
     const struct ma_state_connection *c =
         r == MA_OK && ret->user.connection.p ? ma_state_connection(ctx->state, ret->user.connection) : NULL;
     if (c && ctx->who.client_id.p && !ma_state_enabled_for(c, ctx->who.client_id))
         ret->user = (struct ma_user){.user_id = MA_SPAN_NULL};
-    if (r == MA_OK)
-        r = check(ctx, password, ret);
-    if (r == MA_OK && ret->verdict == MA_SIGNIN_WRONG) /* at once: guesses side by side see each other's cost */
-        (void)count(ctx, ret->identifier, ma_limit_take);
     return r;
+}
+
+static int hold_up(struct ma_ctx *ctx, struct ma_signin *ret)
+{
+    int r = MA_OK;
+    ret->retry_after_s = count(ctx, ret, ma_limit_peek);
+    if (ret->retry_after_s == 0)
+        r = ma_guess_hold_up(ctx, ret->user.user_id, name_of(ctx, ret->identifier), &ret->retry_after_s);
+    if (ret->retry_after_s > 0)
+        ret->verdict = MA_SIGNIN_TOO_MANY;
+    return r;
+}
+
+int ma_signin_password(struct ma_ctx *ctx, struct ma_span identifier, struct ma_span connection,
+                       struct ma_span password, struct ma_signin *ret)
+{
+    *ret = (struct ma_signin){.verdict = MA_SIGNIN_WRONG, .identifier = ma_trim(identifier)};
+    int r = find_for_client(ctx, connection, ret);
+    if (r == MA_OK)
+        r = hold_up(ctx, ret);
+    if (r < 0 || ret->verdict == MA_SIGNIN_TOO_MANY)
+        return r;
+    r = check(ctx, password, ret);
+    if (r < 0 || ret->verdict != MA_SIGNIN_WRONG)
+        return r;
+    (void)count(ctx, ret, ma_limit_take); /* at once: guesses side by side see each other's cost */
+    if (!ret->user.user_id.p)
+        ma_guess_unknown(ctx, name_of(ctx, ret->identifier));
+    return MA_OK;
 }
 
 /* --- what stays of it --- */
@@ -274,10 +305,11 @@ static int audit_held_up(struct ma_ctx *ctx, const struct ma_signin *s)
     return notice.allowed ? audit(ctx, "limit_wc", s, "too many failed logins") : MA_OK;
 }
 
-/* Many addresses that guess at one user: told to the operator; locking out the user would be the guesser's doing. */
+/* Many addresses that guess at one user: told to the operator, and slowed down; addresses the user came from are not.
+ */
 static int count_user(struct ma_ctx *ctx, const struct ma_signin *s)
 {
-    const struct ma_counter_rule rule = {"login_failures", MA_LOGIN_FAILURES_PER_HOUR, HOUR_MS};
+    const struct ma_counter_rule rule = ma_rule_login_failures(ctx);
     struct ma_counter_state c;
     int r = ma_counter_take(ctx->db, s->user.user_id, &rule, ctx->now_ms, &c);
     if (r < 0 || !c.allowed || c.remaining > 0)
@@ -324,7 +356,8 @@ int ma_signin_password_done(struct ma_ctx *ctx, struct ma_signin *s)
         return r;
     switch (s->verdict) {
     case MA_SIGNIN_OK: /* no row: signing in is not over yet (ma_audit_signed_in) */
-        return rehash(ctx, s);
+        r = rehash(ctx, s);
+        return r == MA_OK ? ma_address_remember(ctx, s->user.user_id) : r;
     case MA_SIGNIN_BLOCKED:
         return audit(ctx, "fp", s, "user is blocked");
     case MA_SIGNIN_BREACHED:

@@ -20,6 +20,7 @@ struct ma_conn {
     int fd;
     bool local; /* a UNIX socket */
     struct ma_tls_identity *identity;
+    struct ma_ctx *held; /* HTTP thread only */
     _Atomic int state;
     _Atomic uint32_t requests; /* completed ones: tells the timer that its notes are stale */
     _Atomic int64_t since_ms;  /* when the state's deadline began to run */
@@ -198,6 +199,19 @@ void ma_conn_close(struct ma_deadlines *d, struct ma_conn *c)
 struct ma_tls_identity **ma_conn_identity(struct ma_conn *c)
 {
     return &c->identity;
+}
+
+void ma_conn_hold(struct ma_conn *c, struct ma_ctx *ctx)
+{
+    c->held = ctx;
+}
+
+struct ma_ctx *ma_conn_release(struct ma_conn *c)
+{
+    struct ma_ctx *ctx = c ? c->held : NULL;
+    if (c)
+        c->held = NULL;
+    return ctx;
 }
 
 void ma_conn_header_done(struct ma_deadlines *d, struct ma_conn *c, bool has_body)

@@ -43,6 +43,10 @@ struct ma_conn *ma_conn_open(struct ma_deadlines *d, int fd);
 void ma_conn_close(struct ma_deadlines *d, struct ma_conn *c);
 /* Where the connection's TLS identity is kept; its reference is the caller's to drop. */
 struct ma_tls_identity **ma_conn_identity(struct ma_conn *c);
+/* The request that is being read or answered; the HTTP thread's. ma_conn_release gives it back, once: NULL when there
+ * is none. */
+void ma_conn_hold(struct ma_conn *c, struct ma_ctx *ctx);
+struct ma_ctx *ma_conn_release(struct ma_conn *c);
 /* Its request header is complete; has_body starts the body's deadline. Lock-free. */
 void ma_conn_header_done(struct ma_deadlines *d, struct ma_conn *c, bool has_body);
 void ma_conn_body_done(struct ma_conn *c);

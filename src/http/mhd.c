@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,7 +26,9 @@ enum {
     DRAIN_MAX = 64 * 1024,
     FREE_CONTEXTS_MAX = 256,
     ECHO_MAX = 256,
-    SPARE_DESCRIPTORS = 128
+    SPARE_DESCRIPTORS = 128,
+    ARGUMENTS_MAX = 2 * MA_QUERY_MAX, /* of a target: more cannot be answered as they should, see on_target */
+    ARGUMENT_RECORD = 64              /* bytes that the library keeps of each, rounded up */
 };
 
 enum phase { PH_NEW, PH_BODY, PH_WAIT, PH_SENT };
@@ -271,16 +274,66 @@ static struct ma_conn *conn_of(struct MHD_Connection *connection)
     return info ? info->socket_context : NULL;
 }
 
+static void peer_address(struct MHD_Connection *connection, struct ma_addr *ret)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    *ret = (struct ma_addr){.unix_peer = true};
+    if (info && info->client_addr)
+        ma_addr_from_sockaddr(info->client_addr, ret);
+}
+
+/* Its line in the log, and everything it held. */
+static void ctx_end(struct ma_http_server *s, struct ma_ctx *ctx)
+{
+    ma_access_log(ctx);
+    ctx_put(ctx);
+    atomic_fetch_sub_explicit(&s->in_flight, 1, memory_order_release);
+}
+
+/* Whether the library can keep what it makes of the query in the connection's memory. */
+static bool query_fits(const char *uri)
+{
+    const char *q = strchr(uri, '?');
+    size_t arguments = 0;
+    for (; q; q = strchr(q + 1, '&'))
+        arguments++;
+    return arguments <= ARGUMENTS_MAX &&
+           (arguments == 0 || strlen(uri) + arguments * ARGUMENT_RECORD <= CONNECTION_MEMORY - 8 * 1024);
+}
+
+#define TOO_MANY                                                                                                       \
+    "{\"type\":\"about:blank\",\"status\":400,\"title\":\"Bad Request\",\"detail\":\"Too many parameters\"}\n"
+
+/* The library falls silent when it has no memory for the arguments of a query; it has not looked at them yet. Nothing
+ * can be queued this early, so the answer goes to the socket as it stands, and the connection ends. */
+static void cut_off(const struct ma_http_server *s, struct MHD_Connection *connection, struct ma_ctx *ctx)
+{
+    static const char answer[] = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                                 "Content-Length: 89\r\n\r\n" TOO_MANY;
+    _Static_assert(sizeof TOO_MANY - 1 == 89, "the length that the header states");
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (!info)
+        return;
+    ctx->resp.status = 400;
+    if (!s->env.tls) /* within TLS it would be no answer */
+        (void)send(info->connect_fd, answer, sizeof answer - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)shutdown(info->connect_fd, SHUT_RDWR);
+}
+
 static void *on_target(void *cls, const char *uri, struct MHD_Connection *connection)
 {
-    (void)connection;
     struct ma_http_server *s = cls;
-    struct ma_worker *w = worker_get(s);
+    struct ma_conn *conn = conn_of(connection);
+    struct ma_worker *w = conn ? worker_get(s) : NULL;
     struct ma_ctx *ctx = w ? ctx_get(w) : NULL;
     if (!ctx)
         return NULL;
     (void)ctx_begin(s, w, ctx);
     atomic_fetch_add_explicit(&s->in_flight, 1, memory_order_relaxed);
+    ma_conn_hold(conn, ctx);
+    peer_address(connection, &ctx->req.client);
+    if (!query_fits(uri))
+        cut_off(s, connection, ctx);
     ctx->req.target = ma_arena_dup(ctx->arena, ma_span_str(uri));
     return ctx;
 }
@@ -340,14 +393,6 @@ static void route(struct ma_http_server *s, struct ma_ctx *ctx, const char *meth
     }
 }
 
-static void peer_address(struct MHD_Connection *connection, struct ma_addr *ret)
-{
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    *ret = (struct ma_addr){.unix_peer = true};
-    if (info && info->client_addr)
-        ma_addr_from_sockaddr(info->client_addr, ret);
-}
-
 static size_t body_max(const struct ma_ctx *ctx)
 {
     size_t max = ctx->route && ctx->route->body_max ? ctx->route->body_max : MA_IGNORED_BODY_MAX;
@@ -360,7 +405,6 @@ static enum MHD_Result first_call(struct ma_http_server *s, struct MHD_Connectio
 {
     struct ma_screen screen = {.req = &ctx->req, .arena = ctx->arena};
     (void)MHD_get_connection_values_n(connection, MHD_HEADER_KIND, on_header, &screen);
-    peer_address(connection, &ctx->req.client);
     ma_conn_header_done(s->deadlines, conn_of(connection), false);
     const char *fault = ma_screen_finish(&screen, strcmp(version, "HTTP/1.1") == 0);
     if (screen.out_of_memory || !ctx->req.target.p)
@@ -477,11 +521,11 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     if (!ctx)
         return;
     struct ma_conn *c = conn_of(connection);
-    if (c)
+    if (c) {
+        (void)ma_conn_release(c);
         ma_conn_idle(s->deadlines, c);
-    ma_access_log(ctx);
-    ctx_put(ctx);
-    atomic_fetch_sub_explicit(&s->in_flight, 1, memory_order_release);
+    }
+    ctx_end(s, ctx);
 }
 
 static void on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
@@ -497,6 +541,10 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
     } else {
         if (*socket_context)
             ma_tls_identity_unref(*ma_conn_identity(*socket_context));
+        /* A header that the library gave up on (no memory for its cookies) ends without on_completed. */
+        struct ma_ctx *left = ma_conn_release(*socket_context);
+        if (left)
+            ctx_end(s, left);
         ma_conn_close(s->deadlines, *socket_context);
         *socket_context = NULL;
     }
@@ -641,6 +689,9 @@ void ma_http_drain(struct ma_http_server *s, int64_t timeout_ms)
     const struct timespec step = {0, 5 * 1000 * 1000};
     for (int64_t waited = 0; atomic_load(&s->in_flight) > 0 && waited < timeout_ms; waited += 5)
         (void)nanosleep(&step, NULL);
+    int left = atomic_load(&s->in_flight);
+    if (left > 0)
+        ma_log(s->env.app->log, MA_LOG_WARN, "http.drain_timeout", MA_KV_I("requests", left));
 }
 
 void ma_http_stop(struct ma_http_server *s)

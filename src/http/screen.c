@@ -21,6 +21,7 @@ enum {
     H_XFF,
     H_XFP,
     H_XFH,
+    H_A0FF,
     H__COUNT
 };
 
@@ -43,6 +44,7 @@ static const struct {
     [H_XFF] = {"x-forwarded-for", 15, false},
     [H_XFP] = {"x-forwarded-proto", 17, false},
     [H_XFH] = {"x-forwarded-host", 16, false},
+    [H_A0FF] = {"auth0-forwarded-for", 19, true},
 };
 
 /* RFC 9110 §5.6.2 tchar */
@@ -121,6 +123,8 @@ static struct ma_span *slot(struct ma_req *req, int h)
         return &req->x_forwarded_proto;
     case H_XFH:
         return &req->x_forwarded_host;
+    case H_A0FF:
+        return &req->auth0_forwarded_for;
     default:
         return NULL;
     }

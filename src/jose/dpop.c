@@ -16,7 +16,8 @@
 
 struct ma_dpop {
     uint8_t *nonce_key;
-    struct ma_replay *seen;
+    struct ma_replay *seen[MA_DPOP_PLACE__COUNT];
+    int64_t start_s;
 };
 
 int ma_dpop_new_sized(const struct ma_rand *r, size_t room, struct ma_dpop **ret)
@@ -26,8 +27,8 @@ int ma_dpop_new_sized(const struct ma_rand *r, size_t room, struct ma_dpop **ret
         return MA_E_NOMEM;
     d->nonce_key = ma_secure_alloc(NONCE_KEY);
     int err = d->nonce_key ? r->fill(r, d->nonce_key, NONCE_KEY) : MA_E_NOMEM;
-    if (err == MA_OK)
-        err = ma_replay_new(r, room, &d->seen);
+    for (size_t i = 0; err == MA_OK && i < MA_COUNT(d->seen); i++)
+        err = ma_replay_new(r, room, &d->seen[i]);
     if (err < 0) {
         ma_dpop_free(d);
         return err;
@@ -41,12 +42,23 @@ int ma_dpop_new(const struct ma_rand *r, struct ma_dpop **ret)
     return ma_dpop_new_sized(r, MA_REPLAY_ROOM, ret);
 }
 
+void ma_dpop_start(struct ma_dpop *d, int64_t start_ms)
+{
+    d->start_s = start_ms / 1000;
+}
+
+int64_t ma_dpop_since_s(const struct ma_dpop *d)
+{
+    return d->start_s;
+}
+
 void ma_dpop_free(struct ma_dpop *d)
 {
     if (!d)
         return;
     ma_secure_free(d->nonce_key, NONCE_KEY);
-    ma_replay_free(d->seen);
+    for (size_t i = 0; i < MA_COUNT(d->seen); i++)
+        ma_replay_free(d->seen[i]);
     free(d);
 }
 
@@ -405,22 +417,51 @@ static const char *check_signature(struct ma_arena *a, const struct proof *p, ch
     return ma_jwk_thumbprint(key, a, jkt) == MA_OK ? NULL : MA_JWS_NOMEM;
 }
 
-/* Only a proof that is good in everything else takes a place. */
-static enum ma_dpop_verdict remember(struct ma_dpop *d, const struct claims *c, const char *jkt, int64_t now_s,
-                                     const char **ret_why)
+static enum ma_dpop_verdict replayed(const char **ret_why)
 {
-    const struct ma_span parts[] = {MA_LIT("p"), ma_span_of(jkt, MA_JKT_LEN), c->jti};
-    switch (ma_replay_add(d->seen, parts, MA_COUNT(parts), c->iat + MA_DPOP_PAST_S, now_s)) {
+    *ret_why = "the DPoP proof was used before";
+    return MA_DPOP_REPLAYED;
+}
+
+enum ma_dpop_verdict ma_dpop_settle(struct ma_dpop *d, enum ma_dpop_place place, const struct ma_dpop_used *used,
+                                    int64_t now_ms, const char **ret_why)
+{
+    const struct ma_span parts[] = {ma_span_str(used->jkt), used->jti};
+    *ret_why = "";
+    switch (ma_replay_add(d->seen[place], parts, MA_COUNT(parts), used->until_s, now_ms / 1000)) {
     case MA_REPLAY_NEW:
         return MA_DPOP_OK;
     case MA_REPLAY_SEEN:
-        *ret_why = "the DPoP proof was used before";
-        return MA_DPOP_REPLAYED;
+        return replayed(ret_why);
     case MA_REPLAY_FULL:
         break;
     }
     *ret_why = "there is no room to remember the DPoP proof";
     return MA_DPOP_BUSY;
+}
+
+/* Only a proof that is good in everything else takes a place. */
+static enum ma_dpop_verdict remember(struct ma_dpop *d, const struct ma_dpop_ask *ask, const struct claims *c,
+                                     const char *jkt, int64_t now_ms, const char **ret_why)
+{
+    struct ma_dpop_used used = {.jti = c->jti, .until_s = c->iat + MA_DPOP_PAST_S};
+    memcpy(used.jkt, jkt, sizeof used.jkt);
+    if (!ask->later)
+        return ma_dpop_settle(d, ask->place, &used, now_ms, ret_why);
+    const struct ma_span parts[] = {ma_span_str(used.jkt), used.jti};
+    *ask->later = used;
+    return ma_replay_seen(d->seen[ask->place], parts, MA_COUNT(parts), now_ms / 1000) ? replayed(ret_why) : MA_DPOP_OK;
+}
+
+/* §8. Nonces are of this process alone: one that is good was given after the start, so that the proof is no older. */
+static const char *nonce_problem(const struct ma_dpop *d, const struct claims *c, const struct ma_dpop_ask *ask,
+                                 int64_t now_ms)
+{
+    if (c->has_nonce)
+        return nonce_good(d, c->nonce, now_ms) ? NULL : "the DPoP proof's nonce has lapsed";
+    if (ask->nonce_required)
+        return "the DPoP proof needs a nonce";
+    return c->iat < d->start_s ? "the DPoP proof is older than this server's memory" : NULL;
 }
 
 enum ma_dpop_verdict ma_dpop_verify(struct ma_dpop *d, struct ma_arena *a, struct ma_span proof,
@@ -439,17 +480,16 @@ enum ma_dpop_verdict ma_dpop_verify(struct ma_dpop *d, struct ma_arena *a, struc
     *ret_why = problem ? problem : "";
     if (problem)
         return problem == MA_JWS_NOMEM ? MA_DPOP_BUSY : MA_DPOP_BAD;
-    if (p.claims.has_nonce ? !nonce_good(d, p.claims.nonce, now_ms) : ask->nonce_required) { /* §8 */
-        *ret_why = p.claims.has_nonce ? "the DPoP proof's nonce has lapsed" : "the DPoP proof needs a nonce";
-        return MA_DPOP_USE_NONCE;
-    }
-    return remember(d, &p.claims, ret_jkt, now_s, ret_why);
+    problem = nonce_problem(d, &p.claims, ask, now_ms);
+    *ret_why = problem ? problem : "";
+    return problem ? MA_DPOP_USE_NONCE : remember(d, ask, &p.claims, ret_jkt, now_ms, ret_why);
 }
 
 /* The issuer's length goes first: its end and the name's beginning cannot be confused. */
 bool ma_dpop_remember(struct ma_dpop *d, struct ma_span issuer, struct ma_span jti, int64_t until_ms, int64_t now_ms)
 {
     const uint64_t n = issuer.n;
-    const struct ma_span parts[] = {MA_LIT("a"), ma_span_of(&n, sizeof n), issuer, jti};
-    return ma_replay_add(d->seen, parts, MA_COUNT(parts), until_ms / 1000 + 1, now_ms / 1000) == MA_REPLAY_NEW;
+    const struct ma_span parts[] = {ma_span_of(&n, sizeof n), issuer, jti};
+    return ma_replay_add(d->seen[MA_DPOP_ASSERTIONS], parts, MA_COUNT(parts), until_ms / 1000 + 1, now_ms / 1000) ==
+           MA_REPLAY_NEW;
 }

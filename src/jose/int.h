@@ -109,6 +109,9 @@ void ma_replay_free(struct ma_replay *r);
 enum ma_replay_verdict ma_replay_add(struct ma_replay *r, const struct ma_span *parts, size_t n, int64_t until_s,
                                      int64_t now_s);
 
+/* Whether the name is there, without adding it; true when that cannot be told. */
+bool ma_replay_seen(struct ma_replay *r, const struct ma_span *parts, size_t n, int64_t now_s);
+
 /* --- dpop.c --- */
 
 struct ma_dpop;

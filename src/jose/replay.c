@@ -128,18 +128,43 @@ static enum ma_replay_verdict add(const struct ma_replay *r, struct shard *sh, c
     return MA_REPLAY_NEW;
 }
 
+static bool has(struct shard *sh, const uint8_t tag[TAG], uint32_t now_s)
+{
+    const struct slot *s = sh->slot ? search(sh->slot, tag) : NULL;
+    return s && s->until_s != 0 && lives(s, now_s);
+}
+
 static uint32_t seconds(int64_t s)
 {
     return s < 1 ? 1 : s > UINT32_MAX ? UINT32_MAX : (uint32_t)s;
+}
+
+static struct shard *shard_of(struct ma_replay *r, const struct ma_span *parts, size_t n, uint8_t digest[MA_SHA256_LEN])
+{
+    if (ma_hmac_sha256_parts(ma_span_of(r->key, KEY), parts, n, digest) < 0)
+        return NULL;
+    return &r->shard[digest[MA_SHA256_LEN - 1] % MA_REPLAY_SHARDS];
+}
+
+bool ma_replay_seen(struct ma_replay *r, const struct ma_span *parts, size_t n, int64_t now_s)
+{
+    uint8_t digest[MA_SHA256_LEN];
+    struct shard *sh = shard_of(r, parts, n, digest);
+    if (!sh)
+        return true;
+    (void)pthread_mutex_lock(&sh->lock);
+    bool seen = has(sh, digest, seconds(now_s));
+    (void)pthread_mutex_unlock(&sh->lock);
+    return seen;
 }
 
 enum ma_replay_verdict ma_replay_add(struct ma_replay *r, const struct ma_span *parts, size_t n, int64_t until_s,
                                      int64_t now_s)
 {
     uint8_t digest[MA_SHA256_LEN];
-    if (ma_hmac_sha256_parts(ma_span_of(r->key, KEY), parts, n, digest) < 0)
+    struct shard *sh = shard_of(r, parts, n, digest);
+    if (!sh)
         return MA_REPLAY_FULL;
-    struct shard *sh = &r->shard[digest[MA_SHA256_LEN - 1] % MA_REPLAY_SHARDS];
     int64_t last_s = until_s < UINT32_MAX ? until_s + MA_REPLAY_SLACK_S : until_s;
     (void)pthread_mutex_lock(&sh->lock);
     enum ma_replay_verdict v = add(r, sh, digest, seconds(last_s), seconds(now_s));

@@ -6,6 +6,7 @@
 int ma_oauth_fail(struct ma_ctx *ctx, int status, const char *error, const char *description)
 {
     struct ma_jw w;
+    ma_gate_failed(ctx, error);
     ma_reply_json(ctx, status, &w);
     ma_jw_obj(&w);
     ma_jw_kcstr(&w, "error", error);

@@ -7,7 +7,10 @@
 
 #include <stdlib.h>
 
-enum { TOTAL_MAX = 6144, CHALLENGE_LEN = 43, MAX_AGE_DIGITS = 9, RESPONSE_MODES = 4 };
+/* TOTAL_MAX: bytes of all parameters together. A request of the SDKs is some 600 bytes; frameworks put a page's address
+ * or a kilobyte of sealed data into state. Each sign-in that is begun keeps them for half an hour, and with 3 KiB its
+ * row takes one page of the database beside its place in the table; longer ones belong behind an id in state. */
+enum { TOTAL_MAX = 3072, CHALLENGE_LEN = 43, MAX_AGE_DIGITS = 9, RESPONSE_MODES = 4 };
 
 /* What is known here; everything else is ignored (RFC 6749 §3.1). */
 #define PARAMS(X)                                                                                                      \

@@ -9,7 +9,7 @@
 #include "ma/crypto.h"
 #include "ma/http.h"
 
-enum { ASSERTION_MAX_S = 3600 };
+enum { ASSERTION_MAX_S = 300, UNDATED_MAX_S = 60 }; /* how far ahead exp may be, with iat and without */
 #define JWT_BEARER "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 struct shown {
@@ -67,16 +67,28 @@ static int read_assertion(struct ma_ctx *ctx, struct ma_span payload, struct ass
     return r == MA_OK ? ma_json_decode(j, ctx->arena, &assertion_shape, ret, &errs) : r;
 }
 
-/* RFC 7523 §3 point 3: this server, by its issuer or by the endpoint that was called. */
+/* RFC 7523 §3 point 3: this server, by its issuer or by the endpoint that was called. One value: what names others,
+ * too, could be shown there first, and then here by them. */
 static bool is_for_us(struct ma_ctx *ctx, const struct assertion *c)
 {
     const char *origin = ma_ctx_origin(ctx);
     const char *issuer = ma_arena_printf(ctx->arena, "%s/", origin);
     const char *token = ma_arena_printf(ctx->arena, "%s/oauth/token", origin);
-    for (size_t i = 0; issuer && token && i < c->aud.n; i++)
-        if (ma_span_eq_str(c->aud.v[i], issuer) || ma_span_eq_str(c->aud.v[i], token))
-            return true;
-    return false;
+    return issuer && token && c->aud.n == 1 &&
+           (ma_span_eq_str(c->aud.v[0], issuer) || ma_span_eq_str(c->aud.v[0], token));
+}
+
+static int64_t life_max(const struct assertion *c)
+{
+    return c->iat ? ASSERTION_MAX_S : UNDATED_MAX_S;
+}
+
+/* Names that were used are in memory: what may have been used before this process began is not believed. Without iat
+ * that is whatever would have been taken then. */
+static bool is_from_before(struct ma_ctx *ctx, const struct assertion *c)
+{
+    int64_t made_s = c->iat ? c->iat : c->exp - UNDATED_MAX_S;
+    return made_s < ma_dpop_since_s(ctx->app->dpop);
 }
 
 static const char *assertion_problem(struct ma_ctx *ctx, const struct ma_state_client *client,
@@ -93,8 +105,10 @@ static const char *assertion_problem(struct ma_ctx *ctx, const struct ma_state_c
         return "The client assertion is about another client.";
     if (!is_for_us(ctx, &c))
         return "The client assertion is for another audience.";
-    if (ma_token_time_problem(c.exp, c.nbf, c.iat, ctx->now_ms) || c.exp > now_s + ASSERTION_MAX_S)
+    if (ma_token_time_problem(c.exp, c.nbf, c.iat, ctx->now_ms) || c.exp > now_s + life_max(&c))
         return "The client assertion has expired, is not valid yet, or lives too long.";
+    if (is_from_before(ctx, &c))
+        return "The client assertion is older than this server's memory. Make a new one.";
     if (!ma_dpop_remember(ctx->app->dpop, client->client_id, c.jti, (c.exp + MA_CLOCK_LEEWAY_S) * 1000, ctx->now_ms))
         return "The client assertion was used before.";
     return NULL;
@@ -168,12 +182,16 @@ static int authenticate(struct ma_ctx *ctx, struct ma_oauth *o)
     if (!method_allowed(o->client, s.method))
         return ma_oauth_fail_client(ctx, "Client authentication failed: another method is registered for this client.");
     const char *problem = NULL;
+    if (s.method != MA_AUTH_NONE)
+        r = ma_gate_client(ctx, o->client);
+    if (r != MA_OK)
+        return r;
     if (s.method == MA_AUTH_PRIVATE_KEY_JWT)
         problem = assertion_problem(ctx, o->client, &o->in);
     else if (s.method != MA_AUTH_NONE && !secret_fits(ctx, o->client, s.secret))
         problem = "Client authentication failed";
     o->authenticated = !problem && s.method != MA_AUTH_NONE;
-    return problem ? ma_oauth_fail_client(ctx, problem) : MA_OK;
+    return problem ? ma_gate_client_failed(ctx, o, problem) : MA_OK;
 }
 
 /* --- the proof (RFC 9449 §5) --- */
@@ -189,6 +207,10 @@ static int check_dpop(struct ma_ctx *ctx, struct ma_oauth *o)
         .url = ma_arena_printf(ctx->arena, "%s%.*s", ma_ctx_origin(ctx), (int)ctx->req.path.n,
                                (const char *)ctx->req.path.p),
         .nonce_required = !o->authenticated, /* wire contract U-89 */
+        .place = MA_DPOP_TOKEN_ENDPOINT,
+        /* Anybody can be a public client: its proofs take a place when they bring tokens (see ma_oauth_settle_proof).
+         */
+        .later = o->authenticated ? NULL : &o->proof,
     };
     if (!jkt || !ask.url)
         return MA_E_NOMEM;
@@ -207,6 +229,26 @@ static int check_dpop(struct ma_ctx *ctx, struct ma_oauth *o)
     return ma_oauth_fail(ctx, 400, "invalid_dpop_proof", why);
 }
 
+/* A proof that brought nothing may be shown again: tokens are bound to its key all the same, and need a grant. */
+int ma_oauth_settle_proof(struct ma_ctx *ctx, struct ma_oauth *o)
+{
+    const char *why = "";
+    if (o->proof.until_s == 0)
+        return MA_OK;
+    switch (ma_dpop_settle(ctx->app->dpop, MA_DPOP_TOKEN_ENDPOINT, &o->proof, ctx->now_ms, &why)) {
+    case MA_DPOP_OK:
+        o->proof.until_s = 0;
+        return MA_OK;
+    case MA_DPOP_BUSY:
+        return MA_E_BUSY;
+    case MA_DPOP_REPLAYED:
+    case MA_DPOP_BAD:
+    case MA_DPOP_USE_NONCE:
+        break;
+    }
+    return ma_oauth_fail(ctx, 400, "invalid_dpop_proof", why);
+}
+
 int ma_oauth_require_dpop(struct ma_ctx *ctx, const struct ma_oauth *o, struct ma_span audience)
 {
     const char *api = ma_api_audience(ctx);
@@ -216,6 +258,24 @@ int ma_oauth_require_dpop(struct ma_ctx *ctx, const struct ma_oauth *o, struct m
     if (!needed || o->jkt.p)
         return MA_OK;
     return ma_oauth_fail(ctx, 400, "invalid_dpop_proof", "A DPoP proof is required.");
+}
+
+/* A client's own server speaks for its users: their address is the one that counts, when the client may name it. */
+static void take_address(struct ma_ctx *ctx, const struct ma_oauth *o, bool *ret_taken)
+{
+    struct ma_addr user;
+    struct ma_span named = ma_trim(ctx->req.auth0_forwarded_for);
+    *ret_taken = o->authenticated && o->client->trusts_ip_header && named.n > 0 && ma_addr_parse(named, &user) == MA_OK;
+    if (*ret_taken)
+        ctx->req.client = user;
+}
+
+/* Its users' failures must not hold up a server that is known, unless it tells them apart. */
+static int check_address(struct ma_ctx *ctx, const struct ma_oauth *o)
+{
+    bool taken = false;
+    take_address(ctx, o, &taken);
+    return o->authenticated && !taken ? MA_OK : ma_gate_address(ctx);
 }
 
 int ma_oauth_begin(struct ma_ctx *ctx, struct ma_oauth **ret)
@@ -230,5 +290,7 @@ int ma_oauth_begin(struct ma_ctx *ctx, struct ma_oauth **ret)
         r = authenticate(ctx, o);
     if (r == MA_OK)
         r = ma_cors_check_client(ctx, o->client);
+    if (r == MA_OK)
+        r = check_address(ctx, o);
     return r == MA_OK ? check_dpop(ctx, o) : r;
 }

@@ -22,6 +22,8 @@
 #define MA_LOGIN_TTL_MS 1800000  /* hosted logins under way */
 #define MA_PASSKEY_TTL_MS 300000 /* passkey challenges */
 #define MA_FLOWS_PER_MINUTE 300  /* sign-ins that one address may begin: each leaves a row behind for a while */
+#define MA_FORMS_PER_FLOW 60     /* forms a minute of one hosted login: each may write its row */
+#define MA_FORMS_PER_MINUTE 600  /* forms a minute that one address sends */
 #define MA_CONSENT_TTL_MS (365 * 86400000LL)
 #define MA_SCOPE_TEXT_MAX 8192
 #define MA_DATA_MAX 16384 /* bytes of JSON kept with a flow or a code */
@@ -101,14 +103,18 @@ int ma_oauth_missing(struct ma_ctx *ctx, const char *name);
 struct ma_oauth {
     struct ma_oauth_params in;
     const struct ma_state_client *client;
-    bool authenticated; /* the client proved who it is; public clients never do */
-    struct ma_span jkt; /* thumbprint of the DPoP proof that came along; p == NULL: none */
+    bool authenticated;        /* the client proved who it is; public clients never do */
+    struct ma_span jkt;        /* thumbprint of the DPoP proof that came along; p == NULL: none */
+    struct ma_dpop_used proof; /* to be remembered when tokens are issued; until_s 0: nothing is */
+    const char *refusal;       /* why the client was not believed */
     struct ma_issue *issue;
     void *more; /* what one step of a grant leaves for the next */
 };
 /* Parameters, client authentication (RFC 6749 §2.3, RFC 7523 §3; by whatever the client is registered for), origin
  * check, and a DPoP proof when one came. MA_OK with *ret in ctx->scratch, or an answer. Inline. */
 MA_MUST_USE int ma_oauth_begin(struct ma_ctx *ctx, struct ma_oauth **ret);
+/* Remembers the proof of a request that is about to get tokens: MA_OK, or an answer. Any lane. */
+MA_MUST_USE int ma_oauth_settle_proof(struct ma_ctx *ctx, struct ma_oauth *o);
 /* Whether the client must bind its tokens: its own switch, or the API's for this audience. A proof is there, or an
  * answer is recorded. */
 MA_MUST_USE int ma_oauth_require_dpop(struct ma_ctx *ctx, const struct ma_oauth *o, struct ma_span audience);
@@ -116,6 +122,22 @@ MA_MUST_USE int ma_oauth_require_dpop(struct ma_ctx *ctx, const struct ma_oauth 
 /* Takes one of the sign-ins that the client's address may begin: MA_OK, or a 429. Nothing while rate_limit.enabled is
  * false. */
 MA_MUST_USE int ma_oauth_flow_limit(struct ma_ctx *ctx);
+
+/* --- who may go on trying (gate.c); the buckets are off while rate_limit.enabled is false --- */
+
+/* Whether the address has failures left (rate_limit.address_failures), or a 429; from here on they count. Inline. */
+MA_MUST_USE int ma_gate_address(struct ma_ctx *ctx);
+/* An answer with this error is being made: a failure of the address when it is one and counts. Any lane. */
+void ma_gate_failed(struct ma_ctx *ctx, const char *error);
+/* True at most once a minute for `what` about `whom`: bounds the rows and lines that anybody can cause. */
+bool ma_gate_notice(struct ma_ctx *ctx, const char *what, struct ma_span whom);
+/* Whether this client may still fail to authenticate from this address, or a 429. */
+MA_MUST_USE int ma_gate_client(struct ma_ctx *ctx, const struct ma_state_client *client);
+/* It did fail: counted, told to the operator once a minute, answered 401. */
+int ma_gate_client_failed(struct ma_ctx *ctx, struct ma_oauth *o, const char *why);
+
+/* One more form of a hosted login (its flow's MAC): MA_OK, or a page with 429. */
+MA_MUST_USE int ma_gate_form(struct ma_ctx *ctx, struct ma_span flow_mac);
 
 /* --- scopes (scope.c) --- */
 

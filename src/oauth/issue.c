@@ -167,13 +167,16 @@ static int id_token(struct ma_ctx *ctx, const struct ma_issue *is, struct made *
 
 int ma_issue_reply(struct ma_ctx *ctx)
 {
-    const struct ma_issue *is = ((struct ma_oauth *)ctx->scratch)->issue;
+    struct ma_oauth *o = ctx->scratch;
+    const struct ma_issue *is = o->issue;
     struct made made = {.expires_in = lifetime(ctx, is)};
     struct ma_jw w;
-    int r = access_token(ctx, is, &made);
+    int r = ma_oauth_settle_proof(ctx, o);
+    if (r == MA_OK)
+        r = access_token(ctx, is, &made);
     if (r == MA_OK)
         r = id_token(ctx, is, &made);
-    if (r < 0)
+    if (r != MA_OK)
         return r;
     ma_reply_json(ctx, 200, &w);
     ma_jw_obj(&w);

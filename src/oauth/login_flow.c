@@ -6,9 +6,7 @@
 #include "ma/codec.h"
 #include "ma/crypto.h"
 
-#include <stdio.h>
-
-enum { STATE_MAX = 8192, DATA_MAX = 32768, COOKIE_TAG = 16, COOKIE_NAME_MAX = 64, COOKIE_LEEWAY_S = 30 };
+enum { STATE_MAX = 8192, DATA_MAX = 32768, COOKIE_LEEWAY_S = 30 };
 
 /* --- the private part: what was typed and what is secret, sealed --- */
 
@@ -176,13 +174,18 @@ static int data_read(struct ma_ctx *ctx, struct ma_login *l)
 
 /* --- the browser it belongs to --- */
 
-/* One cookie per login: two of one browser do not disturb each other. */
-static const char *cookie_name(struct ma_ctx *ctx, const struct ma_login *l)
+/* One cookie for all logins of a browser, however many are begun: each row holds a MAC of it. */
+static const char *cookie_name(struct ma_ctx *ctx)
 {
-    char name[COOKIE_NAME_MAX];
-    (void)snprintf(name, sizeof name, "myaccount-login-%.*s", COOKIE_TAG, (const char *)l->browser.p);
-    const char *copy = ma_arena_strdup(ctx->arena, ma_span_str(name));
-    return copy ? ma_cookie_name(ctx, copy) : NULL;
+    return ma_cookie_name(ctx, "myaccount-login");
+}
+
+/* p == NULL: none, or none of ours. */
+static struct ma_span cookie_value(struct ma_ctx *ctx)
+{
+    const char *name = cookie_name(ctx);
+    struct ma_span value = name ? ma_cookie(ctx, name) : MA_SPAN_NULL;
+    return ma_id_token_fits(value) ? value : MA_SPAN_NULL;
 }
 
 /* The origin takes part: a login goes on where it began. */
@@ -198,23 +201,13 @@ static int browser_mac(struct ma_ctx *ctx, struct ma_span value, char out[65])
 static int same_browser(struct ma_ctx *ctx, const struct ma_login *l, bool *ret)
 {
     char mac[65];
-    const char *name = cookie_name(ctx, l);
-    if (!name)
-        return MA_E_NOMEM;
-    struct ma_span value = ma_cookie(ctx, name);
+    struct ma_span value = cookie_value(ctx);
     *ret = false;
-    if (value.n != MA_TOKEN_LEN)
+    if (!value.p)
         return MA_OK;
     int r = browser_mac(ctx, value, mac);
     *ret = r == MA_OK && ma_ct_eq(ma_span_str(mac), l->browser);
     return r;
-}
-
-void ma_login_forget(struct ma_ctx *ctx, const struct ma_login *l)
-{
-    const char *name = cookie_name(ctx, l);
-    if (name)
-        ma_cookie_set(ctx, name, "", 0);
 }
 
 /* --- life --- */
@@ -266,8 +259,9 @@ static int make_row(struct ma_ctx *ctx, struct ma_login *l, const char *cookie)
 
 int ma_login_open(struct ma_ctx *ctx, struct ma_login *l)
 {
-    char *cookie = ma_arena_alloc(ctx->arena, MA_TOKEN_LEN + 1);
-    int r = cookie ? ma_id_token(ctx->app->rand, cookie) : MA_E_NOMEM;
+    struct ma_span had = cookie_value(ctx);
+    char *cookie = had.p ? ma_arena_strdup(ctx->arena, had) : ma_arena_alloc(ctx->arena, MA_TOKEN_LEN + 1);
+    int r = !cookie ? MA_E_NOMEM : had.p ? MA_OK : ma_id_token(ctx->app->rand, cookie);
     if (r == MA_OK)
         r = make_row(ctx, l, cookie);
     if (r == MA_OK && l->st.user_id.p) {
@@ -277,7 +271,7 @@ int ma_login_open(struct ma_ctx *ctx, struct ma_login *l)
             r = ma_login_save(ctx, l);
         }
     }
-    const char *name = r == MA_OK ? cookie_name(ctx, l) : NULL;
+    const char *name = r == MA_OK ? cookie_name(ctx) : NULL;
     if (r == MA_OK)
         r = name ? ma_redirect(ctx, ma_login_url(ctx, l)) : MA_E_NOMEM;
     if (r == MA_OK)

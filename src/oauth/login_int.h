@@ -2,8 +2,8 @@
  * What the files of /authorize, the hosted login pages, browser sessions and logout share.
  *
  * A login under way is a flow row of kind "login", named by the state parameter of /u/login and bound to one browser by
- * a cookie of its own. Which page comes next is found anew for every request from what the row and the user's rows say;
- * a form only ever changes the row and is answered with 303 to the page.
+ * a cookie that all its logins share. Which page comes next is found anew for every request from what the row and the
+ * user's rows say; a form only ever changes the row and is answered with 303 to the page.
  */
 #ifndef MA_OAUTH_LOGIN_INT_H
 #define MA_OAUTH_LOGIN_INT_H
@@ -147,9 +147,8 @@ MA_MUST_USE int ma_login_load(struct ma_ctx *ctx, struct ma_span token, struct m
                               enum ma_login_found *ret_found);
 /* Keeps st. Write. */
 MA_MUST_USE int ma_login_save(struct ma_ctx *ctx, struct ma_login *l);
-/* Ends it and takes its cookie back (the cookie by ma_login_forget, on the answer). Write. */
+/* Ends it. The cookie stays: other logins of the browser have it too. Write. */
 MA_MUST_USE int ma_login_consume(struct ma_ctx *ctx, const struct ma_login *l);
-void ma_login_forget(struct ma_ctx *ctx, const struct ma_login *l);
 /* "<path>?state=<token>" on the request's origin. arena. */
 const char *ma_login_url(struct ma_ctx *ctx, const struct ma_login *l);
 /* The page about a login that cannot go on; leads to its application where l holds that. */

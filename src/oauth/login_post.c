@@ -391,6 +391,9 @@ int ma_op_login_post(struct ma_ctx *ctx)
         return r;
     if (found != MA_LOGIN_FINE)
         return ma_login_refuse(ctx, l, found);
+    r = ma_gate_form(ctx, l->flow.token_mac);
+    if (r != MA_OK)
+        return r;
     l->form = form;
     ctx->scratch = l;
     if (ma_span_eq_str(form->action, "password"))

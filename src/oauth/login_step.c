@@ -322,7 +322,5 @@ int ma_login_finish_flow(struct ma_ctx *ctx, struct ma_login *l, enum ma_login_s
         r = ma_login_audit(ctx, l, "f");
     if (r == MA_OK)
         r = step == MA_STEP_REFUSED ? ma_respond_error(ctx, &l->req, l->error, l->description) : ma_login_issue(ctx, l);
-    if (r == MA_OK)
-        ma_login_forget(ctx, l);
     return r;
 }

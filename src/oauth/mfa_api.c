@@ -131,7 +131,9 @@ int ma_op_mfa_authenticators(struct ma_ctx *ctx)
 {
     struct caller *c = ma_arena_zalloc(ctx->arena, sizeof *c);
     struct ma_jw w;
-    int r = c ? load_bearer(ctx, c) : MA_E_NOMEM;
+    int r = c ? ma_gate_address(ctx) : MA_E_NOMEM;
+    if (r == MA_OK)
+        r = load_bearer(ctx, c);
     if (r != MA_OK)
         return r;
     ma_reply_json(ctx, 200, &w);
@@ -400,7 +402,9 @@ int ma_op_mfa_associate(struct ma_ctx *ctx)
         return MA_E_NOMEM;
     ctx->scratch = o;
     o->more = ma_arena_zalloc(ctx->arena, sizeof(struct caller));
-    int r = o->more ? ma_oauth_params(ctx, &o->in) : MA_E_NOMEM;
+    int r = o->more ? ma_gate_address(ctx) : MA_E_NOMEM;
+    if (r == MA_OK)
+        r = ma_oauth_params(ctx, &o->in);
     return r == MA_OK ? ma_next(ctx, MA_LANE_WRITE, associate) : r;
 }
 

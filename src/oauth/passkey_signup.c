@@ -8,7 +8,14 @@
 #include "ma/webauthn.h"
 #include "passkey_int.h"
 
-enum { NAME_MAX_UNITS = 300, PART_MAX_UNITS = 150, URL_MAX = 2048, METADATA_MAX = 10, MINUTE_MS = 60000 };
+enum {
+    NAME_MAX_UNITS = 300,
+    PART_MAX_UNITS = 150,
+    URL_MAX = 2048,
+    METADATA_MAX = 10,
+    MINUTE_MS = 60000,
+    HOUR_MS = 3600000
+};
 
 /* --- user_profile --- */
 
@@ -223,6 +230,28 @@ static int start(struct ma_ctx *ctx)
     return r == MA_OK ? write_options(ctx, &c, token) : r;
 }
 
+static int refuse_closed(struct ma_ctx *ctx)
+{
+    return ma_oauth_fail(ctx, 403, "access_denied", "Public signup is disabled");
+}
+
+static bool is_open(const struct ma_ctx *ctx, struct ma_span connection)
+{
+    const struct ma_state_connection *c = ma_state_connection(ctx->state, connection);
+    return c && !c->disable_signup;
+}
+
+/* An account and its passkey are cheap for who makes them: so many an hour from one address. */
+static int limit_address(struct ma_ctx *ctx, bool take)
+{
+    struct ma_limit_state s;
+    (take ? ma_limit_take : ma_limit_peek)(
+        ctx->app->limits, MA_BUCKET_SIGNUP, ma_addr_key(&ctx->req.client),
+        ctx->conf->rate_limit.enabled ? ctx->conf->rate_limit.signups_per_address : 0, HOUR_MS, ctx->now_ms, &s);
+    return s.allowed ? MA_OK
+                     : ma_problem_retry(ctx, MA_P_TOO_MANY, "Too many sign-ups from this address.", s.retry_after_s);
+}
+
 /* The connection that was asked for, or the only one there is. */
 static int choose_connection(struct ma_ctx *ctx, struct ma_span realm, struct ma_span *ret)
 {
@@ -235,7 +264,7 @@ static int choose_connection(struct ma_ctx *ctx, struct ma_span realm, struct ma
         n++;
     }
     if (realm.p || n == 1)
-        return MA_OK;
+        return is_open(ctx, *ret) ? MA_OK : refuse_closed(ctx);
     return n ? ma_oauth_missing(ctx, "realm")
              : ma_oauth_fail(ctx, 400, "invalid_request", "The client has no database connection.");
 }
@@ -259,6 +288,8 @@ int ma_op_passkey_register(struct ma_ctx *ctx)
         r = read_profile(ctx, o->in.user_profile, &s->profile);
     if (r == MA_OK)
         r = check_metadata(ctx, o->in.user_metadata);
+    if (r == MA_OK)
+        r = limit_address(ctx, false);
     if (r == MA_OK)
         r = ma_oauth_flow_limit(ctx);
     return r == MA_OK ? ma_next(ctx, MA_LANE_WRITE, start) : r;
@@ -287,6 +318,11 @@ static int create(struct ma_ctx *ctx)
         return r;
     if (!s->verified)
         return refuse(ctx, "The passkey could not be verified.");
+    if (!is_open(ctx, s->connection)) /* closed since */
+        return refuse_closed(ctx);
+    r = limit_address(ctx, true);
+    if (r != MA_OK)
+        return r;
     r = ma_signup_passkey(ctx, &in, &user);
     if (r == MA_E_EXISTS)
         return refuse(ctx, "The user or the passkey already exists.");

@@ -4,16 +4,37 @@
  */
 #include "int.h"
 
-/* What belongs to nobody leaves no row: anybody could fill the trail. */
-static int refuse(struct ma_ctx *ctx, struct ma_span user_id, const char *why)
+#define UNKNOWN "Unknown or invalid refresh token."
+
+struct refusal {
+    struct ma_span user_id;
+    const char *why;
+};
+
+/* WRITE: the row, then the answer. */
+static int note(struct ma_ctx *ctx)
 {
-    if (!user_id.p)
-        return ma_oauth_fail(ctx, 403, "invalid_grant", why);
-    int r = ma_audit_signin(ctx, "fertft", user_id, ctx->who.client_id, MA_SPAN_NULL);
+    const struct refusal *f = ((struct ma_oauth *)ctx->scratch)->more;
+    int r = ma_audit_signin(ctx, "fertft", f->user_id, ctx->who.client_id, MA_SPAN_NULL);
     if (r < 0)
         return r;
     ctx->keep = true;
-    return ma_oauth_fail(ctx, 403, "invalid_grant", why);
+    return ma_oauth_fail(ctx, 403, "invalid_grant", f->why);
+}
+
+/* One row a minute and family; what is refused otherwise costs no write. In any lane: the writer is entered, or gone
+ * through again, for the row alone. */
+static int refuse(struct ma_ctx *ctx, const struct ma_family *family, const char *why)
+{
+    struct ma_oauth *o = ctx->scratch;
+    if (!ma_gate_notice(ctx, "refresh", family->id))
+        return ma_oauth_fail(ctx, 403, "invalid_grant", why);
+    struct refusal *f = ma_arena_zalloc(ctx->arena, sizeof *f);
+    if (!f)
+        return MA_E_NOMEM;
+    *f = (struct refusal){family->user_id, why};
+    o->more = f;
+    return ma_next(ctx, MA_LANE_WRITE, note);
 }
 
 static bool is_over(const struct ma_ctx *ctx, const struct ma_family *f)
@@ -25,14 +46,14 @@ static bool is_over(const struct ma_ctx *ctx, const struct ma_family *f)
 static int find(struct ma_ctx *ctx, struct ma_oauth *o, struct ma_family *f, int64_t *generation)
 {
     int r = ma_refresh_find(ctx, o->in.refresh_token, f, generation);
-    if (r == MA_E_AUTH)
-        return refuse(ctx, MA_SPAN_NULL, "Unknown or invalid refresh token.");
+    if (r == MA_E_AUTH) /* what belongs to nobody leaves no row: anybody could fill the trail */
+        return ma_oauth_fail(ctx, 403, "invalid_grant", UNKNOWN);
     if (r < 0)
         return r;
     if (is_over(ctx, f) || !ma_span_eq(f->client_id, o->client->client_id))
-        return refuse(ctx, f->user_id, "Unknown or invalid refresh token.");
+        return refuse(ctx, f, UNKNOWN);
     if (f->jkt.p && !ma_span_eq(f->jkt, o->jkt)) /* RFC 9449 §5 */
-        return refuse(ctx, f->user_id, "The refresh token is bound to another DPoP key.");
+        return refuse(ctx, f, "The refresh token is bound to another DPoP key.");
     return MA_OK;
 }
 
@@ -40,9 +61,9 @@ static int find_user(struct ma_ctx *ctx, const struct ma_family *f, struct ma_us
 {
     int r = ma_user_get(ctx->db, ctx->arena, f->user_id, ret);
     if (r == MA_E_NOTFOUND)
-        return refuse(ctx, f->user_id, "The refresh_token was generated for a user who doesn't exist anymore.");
+        return refuse(ctx, f, "The refresh_token was generated for a user who doesn't exist anymore.");
     if (r == MA_OK && ret->blocked)
-        return refuse(ctx, f->user_id, "user is blocked");
+        return refuse(ctx, f, "user is blocked");
     return r;
 }
 
@@ -95,7 +116,7 @@ static int exchange(struct ma_ctx *ctx)
         r = ma_family_continue(ctx, is, &f, generation);
     if (r == MA_E_AUTH) {
         ctx->keep = true;
-        return ma_oauth_fail(ctx, 403, "invalid_grant", "Unknown or invalid refresh token.");
+        return ma_oauth_fail(ctx, 403, "invalid_grant", UNKNOWN);
     }
     if (r != MA_OK)
         return r;
@@ -117,6 +138,14 @@ static int exchange(struct ma_ctx *ctx)
 
 int ma_grant_refresh(struct ma_ctx *ctx, struct ma_oauth *o)
 {
-    return o->in.refresh_token.p ? ma_next(ctx, MA_LANE_WRITE, exchange)
-                                 : ma_oauth_fail(ctx, 400, "invalid_request", "Missing Refresh Token");
+    struct ma_family f;
+    struct ma_user u;
+    int64_t generation = 0;
+    if (!o->in.refresh_token.p)
+        return ma_oauth_fail(ctx, 400, "invalid_request", "Missing Refresh Token");
+    /* What is no good is told here, without the writer; what seems good is judged again by it. */
+    int r = find(ctx, o, &f, &generation);
+    if (r == MA_OK)
+        r = find_user(ctx, &f, &u);
+    return r == MA_OK ? ma_next(ctx, MA_LANE_WRITE, exchange) : r;
 }

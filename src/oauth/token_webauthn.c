@@ -50,9 +50,10 @@ static int settle(struct ma_ctx *ctx, struct ma_span *now, struct ma_span then, 
 
 static int refuse(struct ma_ctx *ctx, const struct ma_passkey_proof *p)
 {
-    enum ma_signin_verdict v = p->verdict == MA_SIGNIN_BLOCKED ? MA_SIGNIN_BLOCKED : MA_SIGNIN_WRONG;
+    bool told = p->verdict == MA_SIGNIN_BLOCKED || p->verdict == MA_SIGNIN_TOO_MANY;
+    enum ma_signin_verdict v = told ? p->verdict : MA_SIGNIN_WRONG;
     int r = ma_audit_signin(ctx, "passkey_challenge_failed", p->user.user_id, ctx->who.client_id, MA_SPAN_NULL);
-    return r == MA_OK ? ma_oauth_fail_verdict(ctx, v, 0, WRONG_PASSKEY) : r;
+    return r == MA_OK ? ma_oauth_fail_verdict(ctx, v, p->retry_after_s, WRONG_PASSKEY) : r;
 }
 
 static int finish(struct ma_ctx *ctx)

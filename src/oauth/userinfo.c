@@ -6,6 +6,8 @@
 #include <strings.h>
 
 #include "ma/codec.h"
+#include "ma/http.h"
+#include "ma/limit.h"
 
 /* --- userinfo --- */
 
@@ -47,6 +49,19 @@ static int check_proof(struct ma_ctx *ctx, const struct ma_token *t, struct ma_s
     return ma_span_eq_str(t->cnf_jkt, jkt) ? MA_OK : refuse(ctx, "DPoP", "invalid_token", "the key is another one");
 }
 
+/* As many as reads of the API, in a bucket of its own. */
+static int limit_user(struct ma_ctx *ctx, struct ma_span user_id)
+{
+    struct ma_limit_state s;
+    int64_t limit = ctx->conf->rate_limit.enabled ? ctx->conf->rate_limit.user_reads : 0;
+    ma_limit_take(ctx->app->limits, MA_BUCKET_USERINFO, user_id, limit, 60000, ctx->now_ms, &s);
+    ctx->rate.set = true;
+    ctx->rate.limit = s.limit;
+    ctx->rate.remaining = s.remaining;
+    ctx->rate.reset_s = s.reset_s;
+    return s.allowed ? MA_OK : ma_problem_retry(ctx, MA_P_RATE, NULL, s.retry_after_s);
+}
+
 int ma_op_userinfo(struct ma_ctx *ctx)
 {
     struct ma_span bearer = credentials(ctx->req.authorization, "Bearer");
@@ -69,7 +84,11 @@ int ma_op_userinfo(struct ma_ctx *ctx)
         return refuse(ctx, "Bearer", "invalid_token", why);
     if (!ma_scope_has(t.scope, "openid"))
         return refuse(ctx, "Bearer", "invalid_token", "the token does not carry openid");
-    int r = check_proof(ctx, &t, token, dpop.p != NULL);
+    int r = ma_cors_check_client(ctx, ma_state_client(ctx->state, t.client_id));
+    if (r == MA_OK)
+        r = limit_user(ctx, t.sub);
+    if (r == MA_OK)
+        r = check_proof(ctx, &t, token, dpop.p != NULL);
     bool revoked = true;
     if (r == MA_OK)
         r = ma_access_revoked(ctx, &t, &revoked);

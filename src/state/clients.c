@@ -215,6 +215,7 @@ int ma_load_client(struct ma_load *l, const struct ma_object *o)
         .allowed_logout_urls = d.allowed_logout_urls,
         .resource_server_identifier = d.resource_server_identifier,
         .require_dpop = d.require_dpop,
+        .trusts_ip_header = d.is_token_endpoint_ip_header_trusted,
         .id_token_alg = (enum ma_signing_alg)d.id_token_alg,
         .json = ma_arena_dup(l->a, o->json),
     };

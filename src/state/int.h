@@ -47,7 +47,7 @@ struct ma_doc_options {
     struct ma_span client_id, client_secret, user_id_field, authorization_params;
     struct ma_span_list scopes;
     int scope_separator, callback_path;
-    bool has_scope_separator, revoke_on_delete, has_revoke_on_delete;
+    bool has_scope_separator, revoke_on_delete, has_revoke_on_delete, disable_signup;
     struct ma_doc_habits habits;
 };
 struct ma_doc_connection {
@@ -89,7 +89,7 @@ struct ma_doc_mobile {
 struct ma_doc_client {
     struct ma_span client_id, name;
     int app_type;
-    bool is_first_party, cross_origin_authentication, require_dpop;
+    bool is_first_party, cross_origin_authentication, require_dpop, is_token_endpoint_ip_header_trusted;
     int id_token_alg; /* enum ma_signing_alg */
     struct ma_span client_secret, resource_server_identifier;
     struct ma_span_list callbacks, allowed_origins, web_origins, grant_types, allowed_logout_urls;

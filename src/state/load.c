@@ -115,6 +115,7 @@ static int load_connection(struct ma_load *l, const struct ma_object *o)
         .database = ma_span_eq_str(d.strategy, "auth0"),
         .connected_accounts = d.connected_accounts,
         .all_clients = !d.has_enabled_clients,
+        .disable_signup = d.options.disable_signup,
         .enabled_clients = d.enabled_clients,
         .provider = ma_connection_provider(&d),
         .password_policy = d.policy,

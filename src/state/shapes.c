@@ -158,6 +158,7 @@ static const struct ma_jfield options_fields[] = {
     OPT(struct ma_doc_options, callback_path, MA_F_ENUM, .names = callback_paths),
     OPT(struct ma_doc_options, revoke_on_delete, MA_F_BOOL,
         .has_off = offsetof(struct ma_doc_options, has_revoke_on_delete)),
+    OPT(struct ma_doc_options, disable_signup, MA_F_BOOL),
     HABITS(struct ma_doc_options),
 };
 static const struct ma_shape options = MA_SHAPE(struct ma_doc_options, options_fields);
@@ -251,6 +252,7 @@ static const struct ma_jfield client_fields[] = {
     OPT(struct ma_doc_client, allowed_logout_urls, MA_F_STRLIST, TEXT(1, MA_URL_MAX)),
     OPT(struct ma_doc_client, resource_server_identifier, MA_F_STR, TEXT(1, MA_ID_MAX), PRINTABLE),
     OPT(struct ma_doc_client, require_dpop, MA_F_BOOL),
+    OPT(struct ma_doc_client, is_token_endpoint_ip_header_trusted, MA_F_BOOL),
     INLINE("jwt_configuration", jwt_configuration),
     AS(struct ma_doc_client, "refresh_token", refresh, MA_F_OBJ, .sub = &refresh),
     OPT(struct ma_doc_client, token_endpoint_auth_method, MA_F_ENUM, .names = endpoint_auth,
@@ -261,7 +263,7 @@ static const struct ma_jfield client_fields[] = {
 const struct ma_shape ma_shape_client = MA_SHAPE(struct ma_doc_client, client_fields);
 const char ma_defaults_client[] =
     "{\"app_type\":\"regular_web\",\"is_first_party\":true,\"cross_origin_authentication\":true,"
-    "\"require_dpop\":false}";
+    "\"require_dpop\":false,\"is_token_endpoint_ip_header_trusted\":false}";
 
 /* --- grants, roles, organizations, policies --- */
 static const char *const subject_types[] = {"user", "client", NULL};

@@ -16,6 +16,20 @@ MA_QUERY(COUNTER_PUT, "INSERT INTO counters (user_id, name, micro, updated_at) V
                       "ON CONFLICT (user_id, name) DO UPDATE SET micro = excluded.micro, "
                       "updated_at = excluded.updated_at WHERE counters.micro = $5 AND counters.updated_at = $6");
 
+MA_QUERY(SHARED_COUNTER_GET, "SELECT micro, updated_at FROM shared_counters WHERE key_mac = $1");
+MA_QUERY(SHARED_COUNTER_PUT,
+         "INSERT INTO shared_counters (key_mac, full_at, micro, updated_at) VALUES ($1, $2, $3, $4) "
+         "ON CONFLICT (key_mac) DO UPDATE SET micro = excluded.micro, "
+         "updated_at = excluded.updated_at, full_at = excluded.full_at "
+         "WHERE shared_counters.micro = $5 AND shared_counters.updated_at = $6");
+MA_QUERY(SHARED_COUNTER_EXPIRE, "DELETE FROM shared_counters WHERE key_mac IN (SELECT key_mac FROM shared_counters "
+                                "WHERE full_at < $1 ORDER BY full_at LIMIT $2)");
+
+/* Whose bucket: a user's, named by its rule, or one that a MAC names. */
+struct owner {
+    struct ma_span id;
+    bool shared;
+};
 struct bucket {
     int64_t stored_micro, stored_at; /* as in the row; -1: no row */
     int64_t micro;                   /* what is there now */
@@ -48,15 +62,14 @@ static int64_t level_at(const struct bucket *b, const struct ma_counter_rule *ru
     return gained > full - b->stored_micro ? full : b->stored_micro + gained;
 }
 
-static int load(struct ma_db *db, struct ma_span user_id, const struct ma_counter_rule *rule, int64_t now,
-                struct bucket *ret)
+static int load(struct ma_db *db, struct owner of, const struct ma_counter_rule *rule, int64_t now, struct bucket *ret)
 {
     *ret = (struct bucket){-1, -1, 0};
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = ma_store_stmt(db, &ma_q_COUNTER_GET, user_id, &st);
+    int r = of.shared ? ma_store_stmt_bytes(db, &ma_q_SHARED_COUNTER_GET, of.id, &st)
+                      : ma_store_stmt_id(db, &ma_q_COUNTER_GET, of.id, ma_span_str(rule->name), &st);
     if (r != MA_OK)
         return r;
-    ma_bind_text(st, 2, ma_span_str(rule->name));
     r = ma_stmt_step(st);
     if (r == MA_OK) {
         ret->stored_micro = ma_col_int(st, 0);
@@ -66,14 +79,16 @@ static int load(struct ma_db *db, struct ma_span user_id, const struct ma_counte
     return ma_store_end(r);
 }
 
-static int save(struct ma_db *db, struct ma_span user_id, const struct ma_counter_rule *rule, int64_t now,
+static int save(struct ma_db *db, struct owner of, const struct ma_counter_rule *rule, int64_t now,
                 const struct bucket *b)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = ma_store_stmt(db, &ma_q_COUNTER_PUT, user_id, &st);
+    int r = of.shared ? ma_store_stmt_bytes(db, &ma_q_SHARED_COUNTER_PUT, of.id, &st)
+                      : ma_store_stmt_id(db, &ma_q_COUNTER_PUT, of.id, ma_span_str(rule->name), &st);
     if (r != MA_OK)
         return r;
-    ma_bind_text(st, 2, ma_span_str(rule->name));
+    if (of.shared)
+        ma_bind_int(st, 2, now + rule->period_ms);
     ma_bind_int(st, 3, b->micro);
     ma_bind_int(st, 4, now);
     ma_bind_int(st, 5, b->stored_micro);
@@ -91,8 +106,8 @@ static void describe(const struct bucket *b, const struct ma_counter_rule *rule,
         ret->retry_after_ms = (missing * rule->period_ms + full - 1) / full;
 }
 
-int ma_counter_get(struct ma_db *db, struct ma_span user_id, const struct ma_counter_rule *rule, int64_t now,
-                   struct ma_counter_state *ret)
+static int look(struct ma_db *db, struct owner of, const struct ma_counter_rule *rule, int64_t now,
+                struct ma_counter_state *ret)
 {
     *ret = (struct ma_counter_state){.allowed = true, .remaining = MA_COUNTER_LIMIT_MAX};
     if (rule->limit == 0)
@@ -100,14 +115,14 @@ int ma_counter_get(struct ma_db *db, struct ma_span user_id, const struct ma_cou
     if (!rule_ok(rule) || now < 0)
         return MA_E_INVAL;
     struct bucket b;
-    int r = load(db, user_id, rule, now, &b);
+    int r = load(db, of, rule, now, &b);
     if (r == MA_OK)
         describe(&b, rule, b.micro >= MICRO, ret);
     return r;
 }
 
-int ma_counter_take(struct ma_db *db, struct ma_span user_id, const struct ma_counter_rule *rule, int64_t now,
-                    struct ma_counter_state *ret)
+static int take(struct ma_db *db, struct owner of, const struct ma_counter_rule *rule, int64_t now,
+                struct ma_counter_state *ret)
 {
     *ret = (struct ma_counter_state){.allowed = true, .remaining = MA_COUNTER_LIMIT_MAX};
     if (rule->limit == 0)
@@ -115,7 +130,7 @@ int ma_counter_take(struct ma_db *db, struct ma_span user_id, const struct ma_co
     if (!rule_ok(rule) || now < 0)
         return MA_E_INVAL;
     struct bucket b;
-    int r = load(db, user_id, rule, now, &b);
+    int r = load(db, of, rule, now, &b);
     if (r != MA_OK)
         return r;
     bool allowed = b.micro >= MICRO;
@@ -124,8 +139,37 @@ int ma_counter_take(struct ma_db *db, struct ma_span user_id, const struct ma_co
     /* A refusal is written only after the clock went back: else an empty bucket would wait for the
      * clock to reach its old time again. */
     if (allowed || now < b.stored_at)
-        r = save(db, user_id, rule, now, &b);
+        r = save(db, of, rule, now, &b);
     if (r == MA_OK)
         describe(&b, rule, allowed, ret);
     return r;
+}
+
+int ma_counter_get(struct ma_db *db, struct ma_span user_id, const struct ma_counter_rule *rule, int64_t now,
+                   struct ma_counter_state *ret)
+{
+    return look(db, (struct owner){user_id, false}, rule, now, ret);
+}
+
+int ma_counter_take(struct ma_db *db, struct ma_span user_id, const struct ma_counter_rule *rule, int64_t now,
+                    struct ma_counter_state *ret)
+{
+    return take(db, (struct owner){user_id, false}, rule, now, ret);
+}
+
+int ma_shared_counter_get(struct ma_db *db, struct ma_span key_mac, const struct ma_counter_rule *rule, int64_t now,
+                          struct ma_counter_state *ret)
+{
+    return look(db, (struct owner){key_mac, true}, rule, now, ret);
+}
+
+int ma_shared_counter_take(struct ma_db *db, struct ma_span key_mac, const struct ma_counter_rule *rule, int64_t now,
+                           struct ma_counter_state *ret)
+{
+    return take(db, (struct owner){key_mac, true}, rule, now, ret);
+}
+
+int ma_shared_counters_expire(struct ma_db *db, int64_t before, int limit)
+{
+    return ma_store_sweep(db, &ma_q_SHARED_COUNTER_EXPIRE, before, limit);
 }

@@ -45,6 +45,12 @@
     X(ENROLMENT_DELETE_METHOD)                                                                                         \
     X(ENROLMENT_EXPIRE)                                                                                                \
     X(COUNTER_GET)                                                                                                     \
+    X(SHARED_COUNTER_GET)                                                                                              \
+    X(SHARED_COUNTER_PUT)                                                                                              \
+    X(SHARED_COUNTER_EXPIRE)                                                                                           \
+    X(KNOWN_ADDRESS_GET)                                                                                               \
+    X(KNOWN_ADDRESS_PUT)                                                                                               \
+    X(KNOWN_ADDRESS_TRIM)                                                                                              \
     X(COUNTER_PUT)                                                                                                     \
     X(OUTBOX_INSERT)                                                                                                   \
     X(OUTBOX_DUE)                                                                                                      \

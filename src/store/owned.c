@@ -39,6 +39,7 @@ MA_QUERY(OWNED_FAMILY,
          "rotated_at, created_at, used_at, idle_at, expires_at, revoked_at FROM families WHERE user_id = $1");
 MA_QUERY(OWNED_CONSENT,
          "SELECT id, client_id, audience, scope, created_at, expires_at FROM consents WHERE user_id = $1 ORDER BY id");
+MA_QUERY(OWNED_KNOWN_ADDRESS, "SELECT used_at FROM known_addresses WHERE user_id = $1 ORDER BY used_at");
 MA_QUERY(OWNED_REVOCATION, "SELECT token, expires_at FROM revocations WHERE user_id = $1 ORDER BY token");
 MA_QUERY(OBJECT_NEXT, "SELECT kind, key, json FROM objects WHERE kind = $1 AND key > $2 ORDER BY key LIMIT 1");
 
@@ -118,6 +119,7 @@ static const struct ma_owned_column c_consents[] = {{"id", MA_OWNED_TEXT},      
                                                     {"audience", MA_OWNED_TEXT},   {"scope", MA_OWNED_TEXT},
                                                     {"created_at", MA_OWNED_TIME}, {"expires_at", MA_OWNED_TIME}};
 
+static const struct ma_owned_column c_known_addresses[] = {{"used_at", MA_OWNED_TIME}};
 static const struct ma_owned_column c_revocations[] = {{"token", MA_OWNED_TEXT}, {"expires_at", MA_OWNED_TIME}};
 
 #define TABLE(NAME, table, withheld)                                                                                   \
@@ -144,6 +146,7 @@ static const struct ma_owned_table tables[] = {
     TABLE(CODE, codes, "user_id code_mac data"),
     TABLE(FAMILY, families, "user_id salt"),
     TABLE(REVOCATION, revocations, "user_id"),
+    TABLE(KNOWN_ADDRESS, known_addresses, "user_id address_mac"),
     TABLE(CONSENT, consents, "user_id"),
 };
 

@@ -22,6 +22,7 @@
     X(OWNED_CODE)                                                                                                      \
     X(OWNED_FAMILY)                                                                                                    \
     X(OWNED_REVOCATION)                                                                                                \
+    X(OWNED_KNOWN_ADDRESS)                                                                                             \
     X(OWNED_CONSENT)                                                                                                   \
     X(OBJECT_NEXT)
 

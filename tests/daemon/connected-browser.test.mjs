@@ -72,7 +72,7 @@ test('a user connects an account', { skip }, async (t) => {
   assert.equal(out.completed?.status, 201, JSON.stringify(out));
   assert.deepEqual(await accounts(s), [out.completed.json]);
   assert.equal(out.completed.json.connection, 'acme');
-  assert.deepEqual((await page.context().cookies(d.base)).filter((c) => c.domain === 'localhost'), [], 'the cookie is gone');
+  assert.deepEqual((await page.context().cookies(d.base)).filter((c) => c.domain === 'localhost').map((c) => c.name), ['myaccount-connect'], 'one for all journeys');
   assert.deepEqual(page.complaints, []);
   await t.test('and another one of the same provider', async (t2) => {
     const again = await open(t2);

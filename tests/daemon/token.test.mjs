@@ -136,7 +136,7 @@ test('client authentication', async (t) => {
     const shown = (client_assertion, over = {}) => knock(apps.jwt, { client_assertion, ...over });
     const sign = (over, how) => apps.jwt.assertion(over, how);
     for (const key of keys) await u.test(key.alg, async () => isIn(await shown(sign({}, { key }))));
-    for (const aud of [`${d.base}/`, `${d.base}/oauth/token`, ['https://else.example/', `${d.base}/`]]) isIn(await shown(sign({ aud })));
+    for (const aud of [`${d.base}/`, `${d.base}/oauth/token`, [`${d.base}/`]]) isIn(await shown(sign({ aud })));
     isIn(await shown(sign(), { client_id: undefined }));
     isIn(await shown(sign({ iat: undefined })));
     const now = Math.floor(d.now() / 1000);
@@ -150,7 +150,9 @@ test('client authentication', async (t) => {
       'another key': sign({}, { key: new Key('RS256', { kid: keys[0].kid }) }), 'no signature': `${sign().split('.').slice(0, 2).join('.')}.`,
       'alg none': `${Buffer.from('{"alg":"none"}').toString('base64url')}.${sign().split('.')[1]}.`, HMAC: hmac,
       'another issuer': sign({ iss: 'web' }), 'another subject': sign({ sub: 'web' }), 'no issuer': sign({ iss: undefined }),
-      'another audience': sign({ aud: 'https://else.example/' }), 'the API': sign({ aud: me }), 'no audience': sign({ aud: undefined }),
+      'another audience': sign({ aud: 'https://else.example/' }), 'the API': sign({ aud: me }), 'several audiences': sign({ aud: ['https://else.example/', `${d.base}/`] }),
+      'this server twice': sign({ aud: [`${d.base}/`, `${d.base}/oauth/token`] }), 'six minutes': sign({ exp: now + 360 }), 'two minutes without iat': sign({ iat: undefined, exp: now + 120 }),
+      'no audience': sign({ aud: undefined }),
       'lapsed': sign({ exp: now - 120 }), 'too long a life': sign({ exp: now + 90000 }), 'no end': sign({ exp: undefined }), 'not yet': sign({ nbf: now + 600 }),
       'no jti': sign({ jti: undefined }), 'an empty jti': sign({ jti: '' }), 'nonsense': 'x.y.z', 'one part': 'x',
     };

@@ -802,6 +802,59 @@ START_TEST(other_names)
 }
 END_TEST
 
+/* --- two steps, places, and the time before --- */
+
+START_TEST(settled_later)
+{
+    struct ma_dpop_used used;
+    const struct ma_dpop_ask later = {.method = "GET", .url = URL, .later = &used};
+    struct ma_span p = simple(&F.ec, "j", NOW_S, "");
+    const char *why = NULL;
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(ask_at(F.d, p, &later, NOW_MS, "not yet"), OK);
+    ck_assert_int_eq(ma_dpop_settle(F.d, MA_DPOP_API, &used, NOW_MS, &why), OK);
+    ck_assert_int_eq(ma_dpop_settle(F.d, MA_DPOP_API, &used, NOW_MS, &why), MA_DPOP_REPLAYED);
+    ck_assert_str_ne(why, "");
+    ck_assert_int_eq(ask_at(F.d, p, &later, NOW_MS, "used"), MA_DPOP_REPLAYED);
+    ck_assert_int_eq(ask(p), MA_DPOP_REPLAYED);
+}
+END_TEST
+
+START_TEST(places)
+{
+    const struct ma_dpop_ask token = {.method = "GET", .url = URL, .place = MA_DPOP_TOKEN_ENDPOINT};
+    struct ma_rand_seeded rand;
+    struct ma_dpop *d = NULL;
+    unsigned taken = 0;
+    ma_rand_seeded_init(&rand, 11);
+    ck_assert_int_eq(ma_dpop_new_sized(&rand.rand, 1, &d), MA_OK);
+    for (unsigned i = 0; i < 4096; i++)
+        taken += ma_dpop_remember(d, MA_LIT("i"), ma_span_of(&i, sizeof i), NOW_MS + 60000, NOW_MS);
+    ck_assert_uint_eq(taken, MA_REPLAY_SHARDS);
+    struct ma_span p = simple(&F.ec, "j", NOW_S, "");
+    ck_assert_int_eq(ask_at(d, p, &token, NOW_MS, "token endpoint"), OK);
+    ck_assert_int_eq(ask_at(d, p, &token, NOW_MS, "token endpoint"), MA_DPOP_REPLAYED);
+    ck_assert_int_eq(ask_at(d, p, &GET, NOW_MS, "API"), OK);
+    ma_dpop_free(d);
+}
+END_TEST
+
+/* A nonce of this process proves that a proof is younger than its memory; iat alone must say so. */
+START_TEST(before_the_start)
+{
+    char nonce[MA_DPOP_NONCE_LEN + 1];
+    ck_assert_int_eq(ma_dpop_since_s(F.d), 0);
+    ma_dpop_start(F.d, NOW_MS);
+    ck_assert_int_eq(ma_dpop_since_s(F.d), NOW_S);
+    ck_assert_int_eq(ask(simple(&F.ec, "a", NOW_S - 1, "")), MA_DPOP_USE_NONCE);
+    ck_assert_int_eq(ask(simple(&F.ec, "b", NOW_S, "")), OK);
+    ck_assert_int_eq(ma_dpop_nonce(F.d, NOW_MS, nonce), MA_OK);
+    const char *member = ma_arena_printf(F.a, "\"nonce\":\"%s\",", nonce);
+    ck_assert_int_eq(ask(simple(&F.ec, "c", NOW_S - 1, member)), OK);
+    ck_assert_int_eq(ask(simple(&F.ec, "c", NOW_S - 1, member)), MA_DPOP_REPLAYED);
+}
+END_TEST
+
 /* Names of one kind are not those of the other. */
 START_TEST(kinds_of_names)
 {
@@ -904,13 +957,16 @@ START_TEST(busy)
 {
     struct ma_rand_seeded rand;
     struct ma_dpop *d = NULL;
-    unsigned taken = 0;
     ma_rand_seeded_init(&rand, 9);
     ck_assert_int_eq(ma_dpop_new_sized(&rand.rand, ROOM, &d), MA_OK);
     struct ma_span p = simple(&F.ec, "j", NOW_S, "");
     ck_assert_int_eq(ask_at(d, p, &GET, NOW_MS, "first"), OK);
-    for (unsigned i = 0; i < 4096; i++)
-        taken += ma_dpop_remember(d, MA_LIT("i"), ma_span_of(&i, sizeof i), NOW_MS + 60000, NOW_MS);
+    unsigned taken = 0;
+    for (unsigned i = 0; i < 4096; i++) {
+        const struct ma_dpop_used used = {.jti = ma_span_of(&i, sizeof i), .until_s = NOW_S + 61};
+        const char *why = NULL;
+        taken += ma_dpop_settle(d, MA_DPOP_API, &used, NOW_MS, &why) == OK;
+    }
     ck_assert_uint_eq(taken, ALL - 1);
     ck_assert_int_eq(ask_at(d, simple(&F.ec, "k", NOW_S, ""), &GET, NOW_MS, "full"), MA_DPOP_BUSY);
     ck_assert_int_eq(ask_at(d, p, &GET, NOW_MS, "used"), MA_DPOP_REPLAYED);
@@ -971,6 +1027,9 @@ static void add_replay(TCase *t)
     tcase_add_test(t, refused_is_not_used);
     tcase_add_test(t, threads);
     tcase_add_test(t, other_names);
+    tcase_add_test(t, settled_later);
+    tcase_add_test(t, places);
+    tcase_add_test(t, before_the_start);
     tcase_add_test(t, kinds_of_names);
     tcase_add_test(t, replay_room);
     tcase_add_test(t, replay_same_name_again);

@@ -45,6 +45,8 @@ static const char *const open_blobs[] = {
     "audit.hash",
     "audit_chain.chain_id",
     "audit_chain.base_hash",
+    "known_addresses.address_mac",
+    "shared_counters.key_mac",
     "audit_chain.head_hash",
     "audit_chain.mac",
 };

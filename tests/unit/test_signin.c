@@ -207,8 +207,8 @@ START_TEST(test_password_counter)
     T_VERDICT(MA_SIGNIN_TOO_MANY, try("bob@example.com", GOOD));
     ck_assert_int_eq(s.retry_after_s, 20);
     T_VERDICT(MA_SIGNIN_TOO_MANY, try("bob@example.com", GOOD));
-    ck_assert_str_eq(trail(), "fp fp fp limit_wc"); /* noted once */
-    T_VERDICT(MA_SIGNIN_OK, try(MA_FIX_BOB, GOOD)); /* another identifier */
+    ck_assert_str_eq(trail(), "fp fp fp limit_wc");       /* noted once */
+    T_VERDICT(MA_SIGNIN_TOO_MANY, try(MA_FIX_BOB, GOOD)); /* however the user is named */
     T_OK(ma_addr_parse(MA_LIT("192.0.2.2"), &ctx->req.client));
     T_VERDICT(MA_SIGNIN_OK, try("bob@example.com", GOOD)); /* another address */
     T_OK(ma_addr_parse(MA_LIT("192.0.2.1"), &ctx->req.client));
@@ -262,22 +262,54 @@ static size_t rows_with(const char *type, const char *text)
     return same;
 }
 
-/* Guesses from many addresses: the trail tells, and the user still gets in. */
+static void come_from(const char *address)
+{
+    T_OK(ma_addr_parse(ma_span_str(address), &ctx->req.client));
+}
+
+/* Guesses from many addresses: the trail tells, strangers wait, and the user gets in from where they came before. */
 START_TEST(test_password_counter_of_the_user)
 {
     static const char told[] = "too many wrong passwords of this user";
     give(MA_FIX_BOB, GOOD);
-    s = (struct ma_signin){.verdict = MA_SIGNIN_WRONG, .identifier = MA_LIT("bob@example.com")};
-    s.user.user_id = MA_LIT(MA_FIX_BOB);
-    for (int i = 1; i < MA_LOGIN_FAILURES_PER_HOUR; i++)
-        T_OK(MA_FIX_WRITE(&f, ma_signin_password_done(ctx, &s)));
-    ck_assert_uint_eq(rows_with("limit_wc", told), 0);
-    T_OK(MA_FIX_WRITE(&f, ma_signin_password_done(ctx, &s)));
-    ck_assert_uint_eq(rows_with("limit_wc", told), 1);
-    T_OK(MA_FIX_WRITE(&f, ma_signin_password_done(ctx, &s)));
-    ck_assert_uint_eq(rows_with("limit_wc", told), 1);
-    ck_assert_uint_eq(rows_with("fp", ""), MA_LOGIN_FAILURES_PER_HOUR + 1);
+    f.conf->rate_limit.user_login_failures = 4;
+    f.conf->rate_limit.enabled = _i == 0; /* it stays on */
     T_VERDICT(MA_SIGNIN_OK, try("bob@example.com", GOOD));
+    for (int i = 0; i < 4; i++) {
+        ck_assert_uint_eq(rows_with("limit_wc", told), 0);
+        come_from(ma_arena_printf(f.arena, "198.51.100.%d", i));
+        T_VERDICT(MA_SIGNIN_WRONG, try(i & 1 ? MA_FIX_BOB : "BOB@example.com", "x"));
+    }
+    ck_assert_uint_eq(rows_with("limit_wc", told), 1);
+    come_from("198.51.100.9");
+    T_VERDICT(MA_SIGNIN_TOO_MANY, try("bob@example.com", GOOD));
+    ck_assert_int_eq(s.retry_after_s, 900);
+    T_VERDICT(MA_SIGNIN_TOO_MANY, try(MA_FIX_BOB, "x"));
+    come_from("192.0.2.1"); /* where the first one came from */
+    T_VERDICT(MA_SIGNIN_OK, try("bob@example.com", GOOD));
+    T_VERDICT(MA_SIGNIN_WRONG, try("bob@example.com", "x"));
+    T_VERDICT(MA_SIGNIN_OK, try("bob@example.com", GOOD));
+    come_from("198.51.100.9");
+    ma_fix_advance(&f, 900 * 1000);
+    T_VERDICT(MA_SIGNIN_OK, try("bob@example.com", GOOD));
+    for (int i = 0; i < 3; i++) /* known by now */
+        T_VERDICT(MA_SIGNIN_WRONG, try("bob@example.com", "x"));
+    T_VERDICT(MA_SIGNIN_OK, try("bob@example.com", GOOD));
+}
+END_TEST
+
+/* A name that nobody has is refused just as a user's. */
+START_TEST(test_password_counter_of_an_unknown_name)
+{
+    f.conf->rate_limit.user_login_failures = 4;
+    for (int i = 0; i < 4; i++) {
+        come_from(ma_arena_printf(f.arena, "198.51.100.%d", i));
+        T_VERDICT(MA_SIGNIN_WRONG, try(i & 1 ? "NOBODY@example.com" : "nobody@example.com", "x"));
+    }
+    come_from("198.51.100.9");
+    T_VERDICT(MA_SIGNIN_TOO_MANY, try("nobody@example.com", "x"));
+    ck_assert_int_eq(s.retry_after_s, 900);
+    T_VERDICT(MA_SIGNIN_WRONG, try("somebody@example.com", "x"));
 }
 END_TEST
 
@@ -826,7 +858,8 @@ static TCase *passwords(void)
     tcase_add_test(tc, test_password_counter_of_the_unknown);
     tcase_add_test(tc, test_password_counter_of_a_site);
     tcase_add_test(tc, test_password_counter_of_the_address);
-    tcase_add_test(tc, test_password_counter_of_the_user);
+    tcase_add_loop_test(tc, test_password_counter_of_the_user, 0, 2);
+    tcase_add_test(tc, test_password_counter_of_an_unknown_name);
     tcase_add_test(tc, test_rehash);
     tcase_add_test(tc, test_rehash_of_a_password_changed_meanwhile);
     tcase_add_test(tc, test_overlong_password);

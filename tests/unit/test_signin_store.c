@@ -829,6 +829,58 @@ static TCase *tcase(Suite *s, const char *name)
     return t;
 }
 
+/* --- shared counters, known addresses --- */
+
+static struct ma_span address_mac(uint8_t n)
+{
+    uint8_t bytes[32] = {n};
+    return ma_arena_dup(arena, ma_span_of(bytes, sizeof bytes));
+}
+
+START_TEST(test_shared_counter)
+{
+    const struct ma_counter_rule two = {"two", 2, 10000};
+    struct ma_counter_state s;
+    for (int64_t left = 1; left >= 0; left--) {
+        T_OK(ma_shared_counter_take(db, address_mac(1), &two, NOW, &s));
+        ck_assert(s.allowed);
+        ck_assert_int_eq(s.remaining, left);
+    }
+    T_OK(ma_shared_counter_take(db, address_mac(1), &two, NOW, &s));
+    ck_assert(!s.allowed);
+    ck_assert_int_eq(s.retry_after_ms, 5000);
+    T_OK(ma_shared_counter_get(db, address_mac(2), &two, NOW, &s));
+    ck_assert(s.allowed);
+    ck_assert_int_eq(ma_shared_counters_expire(db, NOW + 10000, 10), 0); /* full at, not before */
+    T_OK(ma_shared_counter_get(db, address_mac(1), &two, NOW + 4999, &s));
+    ck_assert(!s.allowed);
+    ck_assert_int_eq(ma_shared_counters_expire(db, NOW + 10001, 10), 1);
+    ck_assert_int_eq(ma_shared_counters_expire(db, NOW + 10001, 10), 0);
+    T_OK(ma_shared_counter_get(db, address_mac(1), &two, NOW, &s));
+    ck_assert_int_eq(s.remaining, 2);
+}
+END_TEST
+
+static bool known(struct ma_span user, uint8_t n)
+{
+    bool is = false;
+    T_OK(ma_known_address(db, user, address_mac(n), &is));
+    return is;
+}
+
+START_TEST(test_known_addresses)
+{
+    ck_assert(!known(ALICE, 1));
+    for (uint8_t i = 1; i <= MA_KNOWN_ADDRESSES_MAX; i++)
+        T_OK(ma_known_address_put(db, ALICE, address_mac(i), NOW + i));
+    ck_assert(known(ALICE, 1) && known(ALICE, MA_KNOWN_ADDRESSES_MAX) && !known(BOB, 1));
+    T_OK(ma_known_address_put(db, ALICE, address_mac(1), NOW + 1000)); /* used again: the second is the oldest now */
+    T_OK(ma_known_address_put(db, ALICE, address_mac(100), NOW + 1001));
+    ck_assert(known(ALICE, 1) && known(ALICE, 100) && !known(ALICE, 2) && known(ALICE, 3));
+    T_IS(MA_E_CONFLICT, ma_known_address_put(db, MA_LIT("auth0|nobody"), address_mac(1), NOW));
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("sign-in store");
@@ -860,6 +912,9 @@ static Suite *suite(void)
     tcase_add_test(t, test_challenge_consume);
     tcase_add_test(t, test_challenge_fail);
     tcase_add_test(t, test_challenges_expire);
+    t = tcase(s, "limits");
+    tcase_add_test(t, test_shared_counter);
+    tcase_add_test(t, test_known_addresses);
     t = tcase(s, "all");
     tcase_add_test(t, test_gone_with_the_user);
     tcase_add_test(t, test_arena_full);

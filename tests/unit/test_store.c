@@ -126,9 +126,9 @@ START_TEST(test_method_list_plan)
 END_TEST
 
 static const char *const owned[] = {
-    "users",       "passwords",    "password_history", "methods",  "enrolments", "counters", "outbox",
-    "credentials", "user_handles", "connects",         "accounts", "sessions",   "flows",    "challenges",
-    "codes",       "families",     "consents"};
+    "users",       "passwords",    "password_history", "methods",        "enrolments", "counters", "outbox",
+    "credentials", "user_handles", "connects",         "accounts",       "sessions",   "flows",    "challenges",
+    "codes",       "families",     "consents",         "known_addresses"};
 /* The sweeps, the listing of users and the courier work for all users; a browser brings a ticket, a state or a cookie,
  * a client a code or a token that names the row; a provider's account is looked up to see whose it is, and sign-in
  * begins with whom somebody says to be. */
