@@ -22,7 +22,7 @@ static const struct ma_command commands[] = {
     {"user show", "ID", ma_cmd_user_show, MA_NEED_DB, 0, 0, 1, 1},
     {"user delete", "ID", ma_cmd_user_delete, MA_NEED_DB, 0, 0, 1, 1},
     {"method list", "USER", ma_cmd_method_list, MA_NEED_DB, 0, 0, 1, 1},
-    {"method reset", "USER [ID]", ma_cmd_method_reset, MA_NEED_DB, 0, 0, 1, 2},
+    {"method reset", "USER [ID]", ma_cmd_method_reset, MA_NEED_DB | MA_NEED_VAULT, 0, 0, 1, 2},
     {"account list", "USER", ma_cmd_account_list, MA_NEED_DB, 0, 0, 1, 1},
     {"account check", "USER [ID]", ma_cmd_account_check, MA_NEED_DAEMON, 0, 0, 1, 2},
     {"audit", "[--user ID] [--since TIME]", ma_cmd_audit, MA_NEED_DB, MA_OPT_USER | MA_OPT_SINCE, 0, 0, 0},

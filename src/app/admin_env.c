@@ -145,6 +145,24 @@ static int admin_check(void *arg, const struct ma_account_check *in, const char 
     return admin_read(arg, check_with, &c);
 }
 
+/* --- telling users --- */
+
+static int admin_tell(void *arg, struct ma_db *db, const struct ma_admin_news *news)
+{
+    struct ma_app *app = arg;
+    struct ma_conf_ref *ref = ma_app_conf(app);
+    struct ma_admin_teller t = {
+        .conf = ma_conf_ref_get(ref),
+        .vault = app->vault,
+        .templates = app->templates, /* the writer's to read: it is the one that replaces them */
+        .rand = app->rand,
+        .now_ms = app->clock->wall_ms(app->clock),
+    };
+    int r = ma_admin_tell(&t, db, news);
+    ma_conf_unref(ref);
+    return r;
+}
+
 int ma_app_start_admin(struct ma_app *app, char why[256])
 {
     struct ma_conf_ref *ref = ma_app_conf(app);
@@ -156,6 +174,7 @@ int ma_app_start_admin(struct ma_app *app, char why[256])
         .state_changed = admin_changed,
         .health = admin_health,
         .check_account = admin_check,
+        .tell = admin_tell,
         .routes = ma_api_routes_text,
         .jose = app->jose,
         .vault = app->vault,
