@@ -16,6 +16,7 @@ enum ma_bucket {
     MA_BUCKET_LOGIN,  /* failed logins of an identifier from an address */
     MA_BUCKET_NOTICE, /* how often such an address is noted */
     MA_BUCKET_FLOW,   /* sign-ins that an address begins */
+    MA_BUCKET_LINK,   /* pages of security links that an address opens */
     MA_BUCKET__COUNT
 };
 

@@ -23,6 +23,8 @@
     X(OWNED_FAMILY)                                                                                                    \
     X(OWNED_REVOCATION)                                                                                                \
     X(OWNED_CONSENT)                                                                                                   \
+    X(OWNED_NOTICE)                                                                                                    \
+    X(OWNED_RESET)                                                                                                     \
     X(OBJECT_NEXT)
 
 #endif

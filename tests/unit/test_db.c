@@ -109,13 +109,18 @@ static const struct ma_sql BEFORE_2[] = {{14, "DROP TABLE credentials"},
                                          {34, "ALTER TABLE audit DROP COLUMN salt"},
                                          {35, "ALTER TABLE audit DROP COLUMN personal"},
                                          {36, "ALTER TABLE audit DROP COLUMN erasure"},
-                                         {37, "ALTER TABLE audit DROP COLUMN hash"}};
+                                         {37, "ALTER TABLE audit DROP COLUMN hash"},
+                                         {38, "DROP TABLE notices"},
+                                         {39, "DROP TABLE password_resets"},
+                                         {40, "ALTER TABLE passwords DROP COLUMN must_reset"},
+                                         {41, "ALTER TABLE users DROP COLUMN tokens_after"}};
 static const struct ma_sql MADE_LATER = {
     19,
     "SELECT (SELECT count(*) FROM credentials) + (SELECT count(*) FROM connects) + (SELECT count(*) FROM accounts) + "
     "(SELECT count(*) FROM sessions) + (SELECT count(*) FROM flows) + (SELECT count(*) FROM challenges) + "
-    "(SELECT count(*) FROM codes) + (SELECT count(*) FROM families) + (SELECT count(*) FROM consents) + (SELECT "
-    "count(*) FROM revocations)"};
+    "(SELECT count(*) FROM codes) + (SELECT count(*) FROM families) + (SELECT count(*) FROM consents) + "
+    "(SELECT count(*) FROM notices) + (SELECT count(*) FROM password_resets) + "
+    "(SELECT count(*) FROM revocations)"};
 static const struct ma_sql TOO_HIGH = {MA_SQL_MAX, "SELECT 1"};
 
 static int put(struct ma_db *db, const char *key, struct ma_span json)
@@ -266,8 +271,8 @@ START_TEST(test_migrate_fresh_and_again)
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
     T_OK(ma_db_stmt(writer, &MIGRATIONS, &st));
     T_OK(ma_stmt_step(st));
-    ck_assert_int_eq(ma_col_int(st, 0), 6);
-    ck_assert_int_eq(ma_col_int(st, 1), 6);
+    ck_assert_int_eq(ma_col_int(st, 0), 7);
+    ck_assert_int_eq(ma_col_int(st, 1), 7);
     ck_assert_int_eq(ma_col_int(st, 2), NOW);
 }
 END_TEST
@@ -283,7 +288,7 @@ START_TEST(test_migrate_from_the_first_version)
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
     T_OK(ma_db_stmt(writer, &MIGRATIONS, &st));
     T_OK(ma_stmt_step(st));
-    ck_assert_int_eq(ma_col_int(st, 0), 6);
+    ck_assert_int_eq(ma_col_int(st, 0), 7);
     ck_assert_int_eq(ma_col_int(st, 2), NOW);
     struct ma_stmt *rows MA_CLEANUP(ma_stmt_reset_p) = NULL;
     T_OK(ma_db_stmt(writer, &MADE_LATER, &rows));
