@@ -89,6 +89,26 @@ struct ma_account_check {
     struct ma_span user_id, connection, id;
 };
 
+struct ma_templates;
+struct ma_user;
+/* What the operator changed about a user. */
+struct ma_admin_news {
+    enum ma_event event;
+    struct ma_span user_id, subject;      /* subject p == NULL: none */
+    const char *what;                     /* for people */
+    const struct ma_user *before, *after; /* contact data and password; NULL otherwise */
+};
+/* What telling takes. All borrowed. */
+struct ma_admin_teller {
+    const struct ma_conf *conf;
+    struct ma_vault *vault;
+    const struct ma_templates *templates;
+    const struct ma_rand *rand;
+    int64_t now_ms;
+};
+/* Writes the notice, in the transaction of the change. The courier is to be woken after it. */
+MA_MUST_USE int ma_admin_tell(const struct ma_admin_teller *t, struct ma_db *db, const struct ma_admin_news *news);
+
 struct ma_admin_env {
     const struct ma_conf *conf; /* base_url, custom_domains, admin_socket, policy; copied at start and reload */
     void *arg;                  /* of the callbacks */
@@ -113,8 +133,10 @@ struct ma_admin_env {
     int (*forget)(void *arg, int64_t max_bytes);
     /* One line about how far a long command is. NULL: nobody looks. */
     void (*progress)(void *arg, const char *line);
-    bool alone;                                /* this is myaccountctl, with its user's rights: MA_NEED_ALONE may run */
-    int64_t peer_uid;                          /* who gave the command; the daemon sets it for each */
+    bool alone;       /* this is myaccountctl, with its user's rights: MA_NEED_ALONE may run */
+    int64_t peer_uid; /* who gave the command; the daemon sets it for each */
+    /* ma_admin_tell with what the process has; on the writer. NULL: nobody is told. */
+    int (*tell)(void *arg, struct ma_db *db, const struct ma_admin_news *news);
     const char *(*routes)(struct ma_arena *a); /* the route table as text, arena */
     struct ma_jose *jose;
     struct ma_vault *vault;

@@ -21,6 +21,20 @@ struct ma_conf_strlist {
     size_t n;
 };
 
+/* Changes that a user is told of. */
+enum ma_event {
+    MA_EVENT_FACTOR_ADDED,
+    MA_EVENT_FACTOR_REMOVED,
+    MA_EVENT_FACTOR_CHANGED,
+    MA_EVENT_RECOVERY_CODE_REPLACED,
+    MA_EVENT_RECOVERY_CODE_USED,
+    MA_EVENT_PASSWORD_CHANGED,
+    MA_EVENT_ACCOUNT_ADDED,
+    MA_EVENT_ACCOUNT_REMOVED,
+    MA_EVENT_ADDRESS_CHANGED,
+    MA_EVENT__COUNT
+};
+
 struct ma_conf {
     const char *path;                      /* of the file */
     const char *base_url;                  /* public origin without trailing slash */
@@ -47,6 +61,12 @@ struct ma_conf {
         const char *sms_from;     /* sender number or service id; "" none */
         const char *templates;    /* directory of replacement message texts; "" built in */
     } delivery;
+
+    struct {
+        bool on[MA_EVENT__COUNT];
+        int64_t undo_ttl, reset_ttl; /* seconds */
+        int64_t changes_per_hour;    /* of one account */
+    } notifications;
 
     struct {
         int64_t retention_days;     /* 0: rows are kept for ever */

@@ -25,6 +25,7 @@ enum ma_bucket {
     MA_BUCKET_SIGNUP,     /* users that an address makes */
     MA_BUCKET_FORM,       /* forms of a hosted login */
     MA_BUCKET_FORMS,      /* forms that an address sends */
+    MA_BUCKET_LINK,       /* pages of security links that an address opens */
     MA_BUCKET__COUNT
 };
 

@@ -12,5 +12,7 @@ MA_MUST_USE int ma_browser_user(struct ma_ctx *ctx, struct ma_span *ret);
 
 /* The rows that join the route table. Static. */
 const struct ma_route *ma_oauth_routes(size_t *ret_n);
+/* Rows that are there whether or not the token service is: the pages behind links of security notices. Static. */
+const struct ma_route *ma_page_routes(size_t *ret_n);
 
 #endif

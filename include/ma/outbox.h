@@ -14,7 +14,8 @@ enum ma_channel { MA_CHANNEL_EMAIL, MA_CHANNEL_SMS, MA_CHANNEL_VOICE, MA_CHANNEL
 const char *ma_channel_name(enum ma_channel c); /* "email"; static */
 
 /* What a message is about: names its template files, "<name>.email.subject", "<name>.email.text",
- * "<name>.sms.text", "<name>.voice.text". Placeholders: {{code}} {{tenant}} {{minutes}} {{name}}. */
+ * "<name>.sms.text", "<name>.voice.text". Placeholders: {{code}} {{tenant}} {{minutes}} {{name}}, and in notices
+ * {{what}} {{when}} {{browser}} {{address}} {{link}} {{hours}}. */
 struct ma_message {
     enum ma_channel channel;
     struct ma_span user_id;
@@ -24,7 +25,11 @@ struct ma_message {
     struct ma_span tenant;     /* tenant.friendly_name */
     struct ma_span name;       /* the user's name; may be empty */
     int minutes;               /* validity of the code */
-    struct ma_span data;       /* push: a JSON object the provider receives; empty: none */
+    /* notices; empty: none */
+    struct ma_span what, when, browser, address; /* of a change */
+    const char *link;                            /* of trusted parts, put as it is; NULL: none */
+    int hours;                                   /* how long it works */
+    struct ma_span data;                         /* push: a JSON object the provider receives; empty: none */
 };
 
 struct ma_templates; /* built-in texts, replaced by files of delivery.templates */
@@ -35,6 +40,10 @@ void ma_templates_free(struct ma_templates *t);
 MA_MUST_USE int ma_outbox_enqueue(struct ma_db *db, struct ma_vault *v, const struct ma_templates *t,
                                   const struct ma_rand *rand, struct ma_arena *a, const struct ma_message *m,
                                   int64_t now_ms);
+
+/* An address as logs and notices show it: "a***@example.com", "+1***5678". */
+#define MA_MASKED_MAX 96
+void ma_address_mask(struct ma_span to, char out[MA_MASKED_MAX]);
 
 /* The courier thread. It reads with its own read-only connection and asks for its writes through
  * `write` (runs fn(db, arg) in the writer's next transaction and waits for the commit). */

@@ -198,6 +198,11 @@ struct ma_apply_env {
     struct ma_vault *vault;
     const struct ma_rand *rand;
     int64_t now_ms;
+    /* Called after a user that was there before changed, in the same transaction; password: it was set. NULL: nobody.
+     */
+    int (*changed)(void *arg, struct ma_db *db, const struct ma_user *before, const struct ma_user *after,
+                   bool password);
+    void *changed_arg;
     bool dry_run; /* only validate and report: nothing is written or hashed, and db may be a reader */
 };
 /* Validates the whole document, then writes it. Lists are merged element by element (RFC 7396 on each

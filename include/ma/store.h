@@ -21,12 +21,15 @@ struct ma_user {
     struct ma_span permissions;  /* JSON array text */
     bool blocked;
     int64_t created_at, updated_at;
+    int64_t tokens_after; /* access tokens issued before are refused; read only: see ma_user_tokens_end */
 };
 MA_MUST_USE int ma_user_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_user *ret);
 /* Inserts or replaces every column but created_at. */
 MA_MUST_USE int ma_user_put(struct ma_db *db, const struct ma_user *u);
 /* Inserts if absent (provisioning); MA_E_EXISTS when it is there. */
 MA_MUST_USE int ma_user_insert(struct ma_db *db, const struct ma_user *u);
+/* tokens_after becomes `now`, unless it is later already. */
+MA_MUST_USE int ma_user_tokens_end(struct ma_db *db, struct ma_span user_id, int64_t now);
 /* Deletes the user and all rows it owns (ON DELETE CASCADE); audit rows stay. MA_E_NOTFOUND. */
 MA_MUST_USE int ma_user_delete(struct ma_db *db, struct ma_span user_id);
 /* Users with user_id > after, ascending, at most limit. */
@@ -38,6 +41,7 @@ struct ma_password_row {
     struct ma_span hash; /* PHC or bcrypt string */
     int64_t created_at;
     int64_t changed_at; /* 0: never changed since created */
+    bool must_reset;    /* it signs nobody in; setting a password clears this */
 };
 MA_MUST_USE int ma_password_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id,
                                 struct ma_password_row *ret);
@@ -48,6 +52,8 @@ MA_MUST_USE int ma_password_set(struct ma_db *db, struct ma_span user_id, struct
 /* Replaces the stored string of the same password (rehash): compare-and-set on old_hash. */
 MA_MUST_USE int ma_password_rehash(struct ma_db *db, struct ma_span user_id, struct ma_span old_hash,
                                    struct ma_span new_hash);
+/* The password signs nobody in until one is set anew. MA_E_NOTFOUND. */
+MA_MUST_USE int ma_password_must_reset(struct ma_db *db, struct ma_span user_id);
 /* Removes the password and its history. MA_E_NOTFOUND. */
 MA_MUST_USE int ma_password_delete(struct ma_db *db, struct ma_span user_id);
 /* Newest first, at most limit hashes (the current one is the first). */
@@ -105,12 +111,16 @@ MA_MUST_USE int ma_method_totp_advance(struct ma_db *db, struct ma_span user_id,
 /* name p == NULL keeps; voice < 0 keeps. Only confirmed rows; MA_E_CONFLICT otherwise. */
 MA_MUST_USE int ma_method_update(struct ma_db *db, struct ma_span user_id, struct ma_span id, struct ma_span name,
                                  int voice);
+/* Both set as given, name p == NULL: none. Only confirmed rows; MA_E_CONFLICT otherwise. */
+MA_MUST_USE int ma_method_settings(struct ma_db *db, struct ma_span user_id, struct ma_span id, struct ma_span name,
+                                   bool voice);
 /* MA_E_NOTFOUND when there is none. */
 MA_MUST_USE int ma_method_delete(struct ma_db *db, struct ma_span user_id, struct ma_span id);
 /* Deletes the user's other rows of this type: confirmed ones (confirmed true) or pending ones, except `keep`.
  * address p != NULL narrows to that address. */
 MA_MUST_USE int ma_method_delete_others(struct ma_db *db, struct ma_span user_id, enum ma_factor type, bool confirmed,
                                         struct ma_span address, struct ma_span keep);
+MA_MUST_USE int ma_method_delete_pending(struct ma_db *db, struct ma_span user_id);
 MA_MUST_USE int ma_method_delete_all(struct ma_db *db, struct ma_span user_id);
 /* Deletes pending methods and enrolments that lapsed before `before`, at most limit of each. Returns count ≥ 0. */
 int ma_expire_pending(struct ma_db *db, int64_t before, int limit);
@@ -160,6 +170,7 @@ MA_MUST_USE int ma_enrolment_consume(struct ma_db *db, struct ma_span user_id, s
 /* attempts + 1, returning the new count; at `kill_at` the session is consumed and its pending method deleted. */
 MA_MUST_USE int ma_enrolment_fail(struct ma_db *db, struct ma_span user_id, struct ma_span session_mac, int kill_at,
                                   int64_t now, int *ret_attempts);
+MA_MUST_USE int ma_enrolments_delete_user(struct ma_db *db, struct ma_span user_id);
 /* Drops the enrolments of a deleted or replaced method. */
 MA_MUST_USE int ma_enrolment_delete_method(struct ma_db *db, struct ma_span user_id, struct ma_span method_id);
 
@@ -222,6 +233,50 @@ MA_MUST_USE int ma_outbox_dead(struct ma_db *db, struct ma_arena *a, struct ma_o
                                size_t *ret_n);
 /* Dead → alive, due now; all when id is empty. */
 MA_MUST_USE int ma_outbox_revive(struct ma_db *db, struct ma_span id, int64_t now);
+
+/* --- security notices (notices.c) --- */
+
+/* A change that its user was told of. Looked up by the MAC of the link's token these rows name no user: the capability
+ * does instead. Sealed values: table "notices", column by name, row id, user. */
+struct ma_notice_row {
+    struct ma_span id;        /* 32 hex */
+    struct ma_span token_mac; /* 32 bytes */
+    struct ma_span user_id;
+    struct ma_span event;   /* "factor_added" */
+    struct ma_span subject; /* id of the method or account; p == NULL: none */
+    struct ma_span info;    /* sealed: what the message said, where it went */
+    struct ma_span kept;    /* sealed: what undoing needs; p == NULL: nothing, or used */
+    struct ma_span outcome; /* what undoing did; p == NULL: not used */
+    int64_t created_at, expires_at, used_at;
+};
+MA_MUST_USE int ma_notice_insert(struct ma_db *db, const struct ma_notice_row *row);
+/* Used and lapsed ones too. MA_E_NOTFOUND. */
+MA_MUST_USE int ma_notice_by_token(struct ma_db *db, struct ma_arena *a, struct ma_span token_mac,
+                                   struct ma_notice_row *ret);
+/* The user's unused, unlapsed ones of this event, oldest first, at most cap. */
+MA_MUST_USE int ma_notice_list(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_span event,
+                               int64_t now, struct ma_notice_row *ret, size_t cap, size_t *ret_n);
+/* used_at 0 → now, with the outcome; kept goes. MA_E_CONFLICT when used or lapsed. */
+MA_MUST_USE int ma_notice_use(struct ma_db *db, struct ma_span user_id, struct ma_span id, struct ma_span outcome,
+                              int64_t now);
+/* The unused ones of the user of row `but` of this event, made when `but` was or later, about this subject (p == NULL:
+ * any), get this outcome; `but` itself does not. kept goes. */
+MA_MUST_USE int ma_notice_void(struct ma_db *db, const struct ma_notice_row *but, struct ma_span event,
+                               struct ma_span subject, struct ma_span outcome, int64_t now);
+int ma_notices_expire(struct ma_db *db, int64_t before, int limit);
+
+struct ma_reset {
+    struct ma_span token_mac; /* 32 bytes */
+    struct ma_span user_id;
+    int64_t created_at, expires_at, used_at;
+};
+/* Earlier ones of the user go. */
+MA_MUST_USE int ma_reset_insert(struct ma_db *db, const struct ma_reset *row);
+/* Used and lapsed ones too. MA_E_NOTFOUND. */
+MA_MUST_USE int ma_reset_by_token(struct ma_db *db, struct ma_arena *a, struct ma_span token_mac, struct ma_reset *ret);
+/* used_at 0 → now. MA_E_CONFLICT when used or lapsed. */
+MA_MUST_USE int ma_reset_use(struct ma_db *db, struct ma_span user_id, struct ma_span token_mac, int64_t now);
+int ma_resets_expire(struct ma_db *db, int64_t before, int limit);
 
 /* --- audit --- */
 struct ma_audit_row {

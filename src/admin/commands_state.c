@@ -34,6 +34,32 @@ static int audit_apply(struct apply_job *job, struct ma_db *db)
     return ma_audit_insert(db, &row);
 }
 
+static bool same(struct ma_span a, struct ma_span b)
+{
+    return (a.p == NULL) == (b.p == NULL) && ma_span_eq(a, b);
+}
+
+/* Users hear of what the document changed about them; new users of nothing. */
+static int user_changed(void *arg, struct ma_db *db, const struct ma_user *before, const struct ma_user *after,
+                        bool password)
+{
+    const struct ma_cmd *c = arg;
+    bool mail = !same(before->email, after->email), phone = !same(before->phone_number, after->phone_number);
+    struct ma_admin_news news = {.event = MA_EVENT_ADDRESS_CHANGED,
+                                 .user_id = after->user_id,
+                                 .what = mail && phone ? "the e-mail address and the phone number"
+                                         : mail        ? "the e-mail address"
+                                                       : "the phone number",
+                                 .before = before,
+                                 .after = after};
+    int rc = mail || phone ? ma_cmd_tell(c, db, &news) : MA_OK;
+    if (rc != MA_OK || !password)
+        return rc;
+    news.event = MA_EVENT_PASSWORD_CHANGED;
+    news.what = "the password";
+    return ma_cmd_tell(c, db, &news);
+}
+
 static int apply_fn(struct ma_db *db, void *arg)
 {
     struct apply_job *job = arg;
@@ -42,6 +68,8 @@ static int apply_fn(struct ma_db *db, void *arg)
                                .vault = c->env->vault,
                                .rand = c->env->rand,
                                .now_ms = ma_cmd_now(c),
+                               .changed = user_changed,
+                               .changed_arg = c,
                                .dry_run = (c->args->given & MA_OPT_DRY_RUN) != 0};
     ma_buf_clear(c->out); /* a transaction may be tried again */
     job->errs.n = 0;

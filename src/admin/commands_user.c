@@ -4,6 +4,7 @@
 #include "ma/admin.h"
 
 #include "ma/jsonw.h"
+#include "ma/notify.h"
 #include "int.h"
 
 #define MA_USER_ID_BYTES 1024
@@ -199,6 +200,14 @@ static int audit_reset(struct ma_cmd *c, struct ma_db *db, struct ma_span method
     return detail ? ma_audit_insert(db, &row) : MA_E_NOMEM;
 }
 
+/* What an operator takes away is not kept: a link in a mail does not bring it back. */
+static int tell_removed(struct reset_job *job, struct ma_db *db, struct ma_span id, const char *what)
+{
+    struct ma_admin_news news = {
+        .event = MA_EVENT_FACTOR_REMOVED, .user_id = job->c->args->positional[0], .subject = id, .what = what};
+    return ma_cmd_tell(job->c, db, &news);
+}
+
 /* Drops a method with the enrolment sessions that would confirm it. */
 static int reset_one(struct reset_job *job, struct ma_db *db, struct ma_span id)
 {
@@ -226,6 +235,19 @@ static int reset_all(struct reset_job *job, struct ma_db *db)
     return rc == MA_OK ? ma_method_delete_all(db, user_id) : rc; /* lapsed ones too */
 }
 
+static int reset_told(struct reset_job *job, struct ma_db *db, struct ma_span id)
+{
+    struct ma_method m;
+    struct ma_cmd *c = job->c;
+    int rc = ma_method_get(db, c->a, c->args->positional[0], id, ma_cmd_now(c), &m);
+    if (rc == MA_OK)
+        rc = reset_one(job, db, id);
+    if (rc != MA_OK || !m.confirmed)
+        return rc;
+    struct ma_span what = ma_what_factor(c->a, m.type, m.address);
+    return what.p ? tell_removed(job, db, id, (const char *)what.p) : MA_E_NOMEM;
+}
+
 static int method_reset_fn(struct ma_db *db, void *arg)
 {
     struct reset_job *job = arg;
@@ -238,8 +260,10 @@ static int method_reset_fn(struct ma_db *db, void *arg)
         return rc;
     job->missing = "method";
     if (c->args->n_positional == 2)
-        return reset_one(job, db, c->args->positional[1]);
+        return reset_told(job, db, c->args->positional[1]);
     rc = reset_all(job, db);
+    if (rc == MA_OK && job->n > 0)
+        rc = tell_removed(job, db, MA_SPAN_NULL, "every way to sign in but the password");
     /* Sessions and refresh tokens remember second factors that are gone. */
     struct ma_signins_ended ended;
     return rc == MA_OK || rc == MA_E_NOTFOUND ? ma_signins_end(db, u.user_id, MA_SPAN_NULL, ma_cmd_now(c), &ended) : rc;

@@ -66,6 +66,8 @@ int ma_cmd_check_config(struct ma_cmd *c);
 int ma_cmd_breached_build(struct ma_cmd *c);
 int ma_cmd_breached_check(struct ma_cmd *c);
 
+/* Tells the user, in the transaction of the change. */
+MA_MUST_USE int ma_cmd_tell(const struct ma_cmd *c, struct ma_db *db, const struct ma_admin_news *news);
 /* One line on stderr; returns MA_EXIT_FAILED. */
 int ma_cmd_fail(struct ma_cmd *c, const char *fmt, ...) MA_PRINTF(2, 3);
 /* As ma_cmd_fail with the text of a status. */

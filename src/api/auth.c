@@ -109,6 +109,7 @@ static int load_facts(struct ma_ctx *ctx, struct ma_auth_memo *memo)
     r = ma_revoked(ctx->db, who->user_id, who->jti, who->sid, ctx->now_ms, &who->revoked);
     /* A token of a user who was deleted is not one of the next user with that name. */
     who->revoked |= who->jti.p && memo->iat_s + MA_CLOCK_LEEWAY_S < u.created_at / 1000;
+    who->revoked |= memo->iat_s * 1000 < u.tokens_after;
     return r == MA_OK && ctx->state->api.require_2fa ? has_factor(ctx, &u, &who->has_factor) : r;
 }
 

@@ -159,6 +159,24 @@ static void admin_reseal(void *arg)
     ma_resealer_poke(app->resealer);
 }
 
+/* --- telling users --- */
+
+static int admin_tell(void *arg, struct ma_db *db, const struct ma_admin_news *news)
+{
+    struct ma_app *app = arg;
+    struct ma_conf_ref *ref = ma_app_conf(app);
+    struct ma_admin_teller t = {
+        .conf = ma_conf_ref_get(ref),
+        .vault = app->vault,
+        .templates = app->templates, /* the writer's to read: it is the one that replaces them */
+        .rand = app->rand,
+        .now_ms = app->clock->wall_ms(app->clock),
+    };
+    int r = ma_admin_tell(&t, db, news);
+    ma_conf_unref(ref);
+    return r;
+}
+
 int ma_app_start_admin(struct ma_app *app, char why[256])
 {
     struct ma_conf_ref *ref = ma_app_conf(app);
@@ -172,6 +190,7 @@ int ma_app_start_admin(struct ma_app *app, char why[256])
         .check_account = admin_check,
         .reseal = admin_reseal,
         .forget = admin_forget,
+        .tell = admin_tell,
         .routes = ma_api_routes_text,
         .jose = app->jose,
         .vault = app->vault,

@@ -78,6 +78,8 @@ static int housekeeping(const struct ma_app *app, struct ma_db *db, bool *ret_mo
         ma_codes_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
         ma_revocations_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
         ma_families_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
+        ma_notices_expire(db, now, EXPIRE_BATCH), /* at once: they keep secrets */
+        ma_resets_expire(db, now, EXPIRE_BATCH),
         retain_audit(app, db, now),
         ma_shared_counters_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
     };
@@ -234,12 +236,14 @@ static int start_courier(struct ma_app *app, const struct ma_conf *conf, char wh
 /* The rows of the API and, where it is on, of the token service; they live as long as the app. */
 static int join_routes(struct ma_app *app, const struct ma_conf *conf, struct ma_http_env *env)
 {
-    size_t n = 0, more = 0;
-    const struct ma_route *api = ma_api_routes(&n), *oauth = ma_oauth_routes(&more);
-    struct ma_route *all = calloc(n + more, sizeof *all);
+    size_t n = 0, more = 0, n_pages = 0;
+    const struct ma_route *api = ma_api_routes(&n), *oauth = ma_oauth_routes(&more), *pages = ma_page_routes(&n_pages);
+    struct ma_route *all = calloc(n + n_pages + more, sizeof *all);
     if (!all)
         return MA_E_NOMEM;
     memcpy(all, api, n * sizeof *all);
+    memcpy(all + n, pages, n_pages * sizeof *all);
+    n += n_pages;
     if (conf->token_service)
         memcpy(all + n, oauth, more * sizeof *all);
     app->routes = env->routes = all;

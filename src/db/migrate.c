@@ -30,6 +30,7 @@ EMBED(ma_migration_0004, "sql/sqlite/0004_token_service.sql");
 EMBED(ma_migration_0005, "sql/sqlite/0005_revocations.sql");
 EMBED(ma_migration_0006, "sql/sqlite/0006_audit_chain.sql");
 EMBED(ma_migration_0007, "sql/sqlite/0007_limits.sql");
+EMBED(ma_migration_0008, "sql/sqlite/0008_notifications.sql");
 
 static const struct migration MIGRATIONS[] = {
     {1, "init", ma_migration_0001_start, ma_migration_0001_end},
@@ -39,6 +40,7 @@ static const struct migration MIGRATIONS[] = {
     {5, "revocations", ma_migration_0005_start, ma_migration_0005_end},
     {6, "audit_chain", ma_migration_0006_start, ma_migration_0006_end},
     {7, "limits", ma_migration_0007_start, ma_migration_0007_end},
+    {8, "notifications", ma_migration_0008_start, ma_migration_0008_end},
 };
 
 static const struct ma_sql Q_TABLES = {

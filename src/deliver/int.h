@@ -44,9 +44,6 @@ MA_MUST_USE int ma_letter_seal(struct ma_vault *v, struct ma_arena *a, struct ma
 /* Opens a row's payload. MA_E_AUTH when it does not verify, MA_E_PARSE when it is no letter. arena. */
 MA_MUST_USE int ma_letter_open(struct ma_vault *v, struct ma_arena *a, const struct ma_outbox_row *row,
                                struct ma_letter *ret);
-/* The address as logs show it: "a***@example.com", "+1***5678". */
-#define MA_MASKED_MAX 96
-void ma_address_mask(struct ma_span to, char out[MA_MASKED_MAX]);
 
 /* --- the spool (spool.c) --- */
 struct ma_spool {

@@ -33,7 +33,37 @@ EMBED(ma_tpl_login_code_email_text, "login-code.email.text");
 EMBED(ma_tpl_login_code_sms_text, "login-code.sms.text");
 EMBED(ma_tpl_login_code_voice_text, "login-code.voice.text");
 
+/* Notices are read in peace: no calls. */
+#define EMBED_NOTICE(symbol, name)                                                                                     \
+    EMBED(symbol##_email_subject, name ".email.subject");                                                              \
+    EMBED(symbol##_email_text, name ".email.text");                                                                    \
+    EMBED(symbol##_sms_text, name ".sms.text")
+
+EMBED_NOTICE(ma_tpl_factor_added, "factor-added");
+EMBED_NOTICE(ma_tpl_factor_removed, "factor-removed");
+EMBED_NOTICE(ma_tpl_factor_changed, "factor-changed");
+EMBED_NOTICE(ma_tpl_recovery_code_replaced, "recovery-code-replaced");
+EMBED_NOTICE(ma_tpl_recovery_code_used, "recovery-code-used");
+EMBED_NOTICE(ma_tpl_password_changed, "password-changed");
+EMBED_NOTICE(ma_tpl_account_added, "account-added");
+EMBED_NOTICE(ma_tpl_account_removed, "account-removed");
+EMBED_NOTICE(ma_tpl_address_changed, "address-changed");
+EMBED_NOTICE(ma_tpl_change_undone, "change-undone");
+EMBED_NOTICE(ma_tpl_password_reset, "password-reset");
+
 static const char *const part_names[MA_TEMPLATE__COUNT] = {"email.subject", "email.text", "sms.text", "voice.text"};
+
+#define NOTICE(name, symbol)                                                                                           \
+    {                                                                                                                  \
+        name,                                                                                                          \
+        {                                                                                                              \
+            {symbol##_email_subject, symbol##_email_subject_end}, {symbol##_email_text, symbol##_email_text_end},      \
+                {symbol##_sms_text, symbol##_sms_text_end},                                                            \
+            {                                                                                                          \
+                NULL, NULL                                                                                             \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
 
 static const struct builtin {
     const char *name;
@@ -51,10 +81,34 @@ static const struct builtin {
       {ma_tpl_login_code_email_text, ma_tpl_login_code_email_text_end},
       {ma_tpl_login_code_sms_text, ma_tpl_login_code_sms_text_end},
       {ma_tpl_login_code_voice_text, ma_tpl_login_code_voice_text_end}}},
+    NOTICE("factor-added", ma_tpl_factor_added),
+    NOTICE("factor-removed", ma_tpl_factor_removed),
+    NOTICE("factor-changed", ma_tpl_factor_changed),
+    NOTICE("recovery-code-replaced", ma_tpl_recovery_code_replaced),
+    NOTICE("recovery-code-used", ma_tpl_recovery_code_used),
+    NOTICE("password-changed", ma_tpl_password_changed),
+    NOTICE("account-added", ma_tpl_account_added),
+    NOTICE("account-removed", ma_tpl_account_removed),
+    NOTICE("address-changed", ma_tpl_address_changed),
+    NOTICE("change-undone", ma_tpl_change_undone),
+    NOTICE("password-reset", ma_tpl_password_reset),
 };
 
-enum placeholder { PH_CODE, PH_TENANT, PH_MINUTES, PH_NAME, PH__COUNT };
-static const char *const placeholder_names[PH__COUNT] = {"code", "tenant", "minutes", "name"};
+enum placeholder {
+    PH_CODE,
+    PH_TENANT,
+    PH_MINUTES,
+    PH_NAME,
+    PH_WHAT,
+    PH_WHEN,
+    PH_BROWSER,
+    PH_ADDRESS,
+    PH_LINK,
+    PH_HOURS,
+    PH__COUNT
+};
+static const char *const placeholder_names[PH__COUNT] = {"code", "tenant",  "minutes", "name", "what",
+                                                         "when", "browser", "address", "link", "hours"};
 
 struct ma_templates {
     struct ma_arena *a;
@@ -223,6 +277,8 @@ static int load_part(struct ma_templates *t, int dirfd, size_t set, enum ma_temp
 {
     const struct builtin *b = &builtins[set];
     char file[128];
+    if (!b->part[part].begin)
+        return MA_OK;
     snprintf(file, sizeof file, "%s.%s", b->name, part_names[part]);
     int r = dirfd < 0 ? MA_E_NOTFOUND : load_override(t, dirfd, set, part, file, why);
     if (r != MA_E_NOTFOUND)
@@ -338,6 +394,24 @@ static void put_placeholder(struct ma_buf *out, enum ma_template_part part, enum
         break;
     case PH_NAME:
         put_value(out, m->name);
+        break;
+    case PH_WHAT:
+        put_value(out, m->what);
+        break;
+    case PH_WHEN:
+        put_value(out, m->when);
+        break;
+    case PH_BROWSER:
+        put_value(out, m->browser);
+        break;
+    case PH_ADDRESS:
+        put_value(out, m->address);
+        break;
+    case PH_LINK:
+        ma_buf_str(out, m->link ? m->link : "");
+        break;
+    case PH_HOURS:
+        ma_buf_printf(out, "%d", m->hours);
         break;
     case PH__COUNT:
         break;

@@ -4,6 +4,7 @@
 #include "connect_int.h"
 
 #include "ma/methods.h"
+#include "ma/notify.h"
 
 int ma_accounts_list(struct ma_ctx *ctx, struct ma_account **ret, size_t *ret_n)
 {
@@ -16,7 +17,10 @@ int ma_accounts_list(struct ma_ctx *ctx, struct ma_account **ret, size_t *ret_n)
 int ma_accounts_delete(struct ma_ctx *ctx, struct ma_span id, struct ma_account *ret)
 {
     ma_audit_failure_as(ctx, MA_AUDIT_DISCONNECT_FAILED, "delete");
+    struct ma_notice notice;
     int r = ma_account_get(ctx->db, ctx->arena, ctx->who.user_id, id, ret);
+    if (r == MA_OK)
+        r = ma_notice_before(ctx, &notice);
     if (r == MA_OK)
         r = ma_account_delete(ctx->db, ctx->who.user_id, id);
     if (r == MA_E_NOTFOUND)
@@ -24,7 +28,10 @@ int ma_accounts_delete(struct ma_ctx *ctx, struct ma_span id, struct ma_account 
     if (r < 0)
         return r;
     struct ma_audited_account a = {.connection = ret->connection, .id = ret->id, .subject = ret->subject};
-    return ma_audit_account(ctx, MA_AUDIT_DISCONNECTED, &a);
+    struct ma_change c = {
+        .event = MA_EVENT_ACCOUNT_REMOVED, .subject = ret->id, .what = ma_what_account(ctx->arena, ret->connection)};
+    r = ma_notice_send(ctx, &notice, &c);
+    return r == MA_OK ? ma_audit_account(ctx, MA_AUDIT_DISCONNECTED, &a) : r;
 }
 
 /* --- revoking --- */

@@ -5,6 +5,7 @@
 
 #include "ma/codec.h"
 #include "ma/crypto.h"
+#include "ma/notify.h"
 
 static int pending_method(struct ma_ctx *ctx, struct ma_span id, struct ma_span auth_session, struct ma_method *m,
                           struct ma_enrolment *e)
@@ -70,11 +71,27 @@ static int too_many_failures(struct ma_ctx *ctx)
                             (s.retry_after_ms + 999) / 1000);
 }
 
+/* A new recovery code takes the place of the one before, which is kept for a while. */
+static int tell(struct ma_ctx *ctx, const struct ma_notice *n, const struct ma_method *m, struct ma_span replaced)
+{
+    struct ma_change c = {.event = replaced.p ? MA_EVENT_RECOVERY_CODE_REPLACED : MA_EVENT_FACTOR_ADDED,
+                          .subject = m->id,
+                          .what = ma_what_factor(ctx->arena, m->type, m->address),
+                          .kept = replaced};
+    return ma_notice_send(ctx, n, &c);
+}
+
 static int settle(struct ma_ctx *ctx, struct ma_method *m, const struct ma_enrolment *e, int64_t step)
 {
+    struct ma_notice notice;
+    struct ma_span replaced = MA_SPAN_NULL;
     int r = ma_enrolment_consume(ctx->db, ctx->who.user_id, e->session_mac, ctx->now_ms);
     if (r == MA_E_CONFLICT)
         return ma_session_refuse(ctx);
+    if (r == MA_OK)
+        r = ma_notice_before(ctx, &notice);
+    if (r == MA_OK && m->type == MA_FACTOR_RECOVERY)
+        r = ma_keep_recovery(ctx, &replaced);
     if (r == MA_OK && m->type == MA_FACTOR_RECOVERY) /* the new code replaces the old one in this very transaction */
         r = ma_method_delete_others(ctx->db, ctx->who.user_id, m->type, true, MA_SPAN_NULL, m->id);
     if (r == MA_OK)
@@ -86,7 +103,8 @@ static int settle(struct ma_ctx *ctx, struct ma_method *m, const struct ma_enrol
     m->confirmed = true;
     m->expires_at = 0;
     ctx->user_changed = true;
-    return ma_audit_method(ctx, "verify", m->type, m->id);
+    r = tell(ctx, &notice, m, replaced);
+    return r == MA_OK ? ma_audit_method(ctx, "verify", m->type, m->id) : r;
 }
 
 /* Two pending enrolments of one address may both be confirmed otherwise. */

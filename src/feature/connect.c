@@ -6,6 +6,7 @@
 #include "ma/codec.h"
 #include "ma/crypto.h"
 #include "ma/methods.h"
+#include "ma/notify.h"
 
 enum {
     PARAMS_MAX = 131072, /* bytes: the longest values the wire allows, each character encoded as nine */
@@ -260,6 +261,7 @@ int ma_connect_complete_account(struct ma_ctx *ctx, const struct ma_connect_proo
     struct ma_connect_result got;
     struct ma_span text;
     bool known = true;
+    struct ma_notice notice;
     *left = (struct ma_leftover){.token = MA_SPAN_NULL};
     ma_audit_failure_as(ctx, MA_AUDIT_CONNECT_FAILED, "complete");
     int r = find_proven(ctx, in, &row);
@@ -273,11 +275,16 @@ int ma_connect_complete_account(struct ma_ctx *ctx, const struct ma_connect_proo
     if (r == MA_E_CONFLICT)
         return refuse(ctx);
     if (r == MA_OK)
+        r = ma_notice_before(ctx, &notice);
+    if (r == MA_OK)
         r = store_account(ctx, &row, &got, ret, &known);
     if (r == MA_E_PROBLEM && !known)
         *left = ma_leftover_of(row.connection, row.provider, got.refresh_token, got.access_token);
     if (r != MA_OK)
         return r;
     struct ma_audited_account a = {.connection = row.connection, .id = ret->id, .subject = ret->subject};
-    return ma_audit_account(ctx, MA_AUDIT_CONNECTED, &a);
+    struct ma_change c = {
+        .event = MA_EVENT_ACCOUNT_ADDED, .subject = ret->id, .what = ma_what_account(ctx->arena, row.connection)};
+    r = ma_notice_send(ctx, &notice, &c);
+    return r == MA_OK ? ma_audit_account(ctx, MA_AUDIT_CONNECTED, &a) : r;
 }

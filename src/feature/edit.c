@@ -4,6 +4,7 @@
 #include "int.h"
 
 #include "ma/codec.h"
+#include "ma/notify.h"
 
 static int find(struct ma_ctx *ctx, struct ma_span id, struct ma_method_view *v)
 {
@@ -49,8 +50,16 @@ int ma_methods_update(struct ma_ctx *ctx, struct ma_span id, const struct ma_met
         r = check_change(ctx, ret, &c);
     if (r < 0 || (!c.has_name && !c.has_voice))
         return r;
-    r = ma_method_update(ctx->db, ctx->who.user_id, id, c.has_name ? c.name : MA_SPAN_NULL,
-                         c.has_voice ? (c.voice ? 1 : 0) : -1);
+    struct ma_notice notice;
+    struct ma_change told = {.event = MA_EVENT_FACTOR_CHANGED,
+                             .subject = ret->id,
+                             .what = ma_what_factor(ctx->arena, ret->type, ret->address)};
+    r = ma_notice_before(ctx, &notice);
+    if (r == MA_OK)
+        r = ma_keep_settings(ctx, ret, &told.kept);
+    if (r == MA_OK)
+        r = ma_method_update(ctx->db, ctx->who.user_id, id, c.has_name ? c.name : MA_SPAN_NULL,
+                             c.has_voice ? (c.voice ? 1 : 0) : -1);
     if (r < 0)
         return r;
     if (c.has_name)
@@ -58,7 +67,8 @@ int ma_methods_update(struct ma_ctx *ctx, struct ma_span id, const struct ma_met
     if (c.has_voice)
         ret->voice = c.voice;
     ctx->user_changed = true;
-    return ma_audit_method(ctx, "update", ret->type, ret->id);
+    r = ma_notice_send(ctx, &notice, &told);
+    return r == MA_OK ? ma_audit_method(ctx, "update", ret->type, ret->id) : r;
 }
 
 static int refuse_last_primary(struct ma_ctx *ctx, const struct ma_method_view *v)
@@ -75,6 +85,28 @@ static int refuse_last_primary(struct ma_ctx *ctx, const struct ma_method_view *
     return r;
 }
 
+static int remove_it(struct ma_ctx *ctx, const struct ma_method_view *v)
+{
+    if (v->type == MA_FACTOR_PASSWORD)
+        return ma_password_delete(ctx->db, ctx->who.user_id);
+    int r = ma_method_delete(ctx->db, ctx->who.user_id, v->id);
+    return r == MA_OK ? ma_enrolment_delete_method(ctx->db, ctx->who.user_id, v->id) : r;
+}
+
+/* A method that was in use; an enrolment under way that is given up is nothing to tell of. */
+static int remove_and_tell(struct ma_ctx *ctx, const struct ma_method_view *v)
+{
+    struct ma_notice notice;
+    struct ma_change c = {
+        .event = MA_EVENT_FACTOR_REMOVED, .subject = v->id, .what = ma_what_factor(ctx->arena, v->type, v->address)};
+    int r = ma_notice_before(ctx, &notice);
+    if (r == MA_OK)
+        r = v->type == MA_FACTOR_PASSWORD ? ma_keep_password(ctx, &c.kept) : ma_keep_method(ctx, v->id, &c.kept);
+    if (r == MA_OK)
+        r = remove_it(ctx, v);
+    return r == MA_OK ? ma_notice_send(ctx, &notice, &c) : r;
+}
+
 int ma_methods_delete(struct ma_ctx *ctx, struct ma_span id)
 {
     struct ma_method_view v;
@@ -87,12 +119,7 @@ int ma_methods_delete(struct ma_ctx *ctx, struct ma_span id)
     r = refuse_last_primary(ctx, &v);
     if (r < 0)
         return r;
-    if (v.type == MA_FACTOR_PASSWORD)
-        r = ma_password_delete(ctx->db, ctx->who.user_id);
-    else
-        r = ma_method_delete(ctx->db, ctx->who.user_id, id);
-    if (r == MA_OK && v.type != MA_FACTOR_PASSWORD)
-        r = ma_enrolment_delete_method(ctx->db, ctx->who.user_id, id);
+    r = v.confirmed ? remove_and_tell(ctx, &v) : remove_it(ctx, &v);
     if (r < 0)
         return r;
     ctx->user_changed = true;

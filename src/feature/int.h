@@ -62,6 +62,13 @@ struct ma_code_letter {
 };
 MA_MUST_USE int ma_send_code(struct ma_ctx *ctx, const char *template_name, const struct ma_code_letter *letter);
 
+/* Rules and history of a password for ctx->who, then its hash: MA_OK with what is wrong in ctx->errs, or with
+ * ret->hash. CPU. */
+MA_MUST_USE int ma_password_judge(struct ma_ctx *ctx, struct ma_span password, struct ma_new_password *ret);
+
+/* A password that was used before came up: a guess that came true. Write. */
+MA_MUST_USE int ma_password_count_reuse(struct ma_ctx *ctx);
+
 /* id "password|<base64url of the user id>"; arena. */
 struct ma_span ma_password_method_id(struct ma_arena *a, struct ma_span user_id);
 void ma_view_of(const struct ma_method *m, struct ma_method_view *ret);

@@ -7,6 +7,7 @@
 
 #include "int.h"
 #include "ma/codec.h"
+#include "ma/notify.h"
 #include "ma/user_agent.h"
 #include "ma/webauthn.h"
 #include "ma/passkey_origins.h"
@@ -293,9 +294,12 @@ int ma_webauthn_finish(struct ma_ctx *ctx, const struct ma_new_credential *nc, s
 {
     struct ma_span id;
     struct ma_credential row = nc->row;
+    struct ma_notice notice;
     int r = require_passkey_room(ctx, nc->type);
     if (r == MA_OK)
         r = require_new(ctx, row.credential_id);
+    if (r == MA_OK)
+        r = ma_notice_before(ctx, &notice);
     if (r == MA_OK)
         r = ma_enrolment_consume(ctx->db, ctx->who.user_id, nc->session.session_mac, ctx->now_ms);
     if (r == MA_OK)
@@ -311,5 +315,8 @@ int ma_webauthn_finish(struct ma_ctx *ctx, const struct ma_new_credential *nc, s
     if (r < 0)
         return r;
     ctx->user_changed = true;
-    return ma_audit_method(ctx, "verify", nc->type, id);
+    struct ma_change c = {
+        .event = MA_EVENT_FACTOR_ADDED, .subject = id, .what = ma_what_factor(ctx->arena, nc->type, MA_SPAN_NULL)};
+    r = ma_notice_send(ctx, &notice, &c);
+    return r == MA_OK ? ma_audit_method(ctx, "verify", nc->type, id) : r;
 }

@@ -7,6 +7,7 @@
 
 #include "ma/codec.h"
 #include "ma/crypto.h"
+#include "ma/notify.h"
 
 enum { HISTORY_MAX = 24 };
 
@@ -89,14 +90,10 @@ static int too_many_guesses(struct ma_ctx *ctx)
                             (s.retry_after_ms + 999) / 1000);
 }
 
-int ma_password_prepare(struct ma_ctx *ctx, struct ma_span auth_session, struct ma_span password,
-                        struct ma_new_password *ret)
+int ma_password_judge(struct ma_ctx *ctx, struct ma_span password, struct ma_new_password *ret)
 {
-    struct ma_enrolment e;
     struct ma_user u;
-    int r = session_of(ctx, auth_session, &e);
-    if (r == MA_OK)
-        r = too_many_guesses(ctx);
+    int r = too_many_guesses(ctx);
     if (r == MA_OK)
         r = ma_user_get(ctx->db, ctx->arena, ctx->who.user_id, &u);
     if (r < 0)
@@ -105,29 +102,43 @@ int ma_password_prepare(struct ma_ctx *ctx, struct ma_span auth_session, struct 
     if (!c)
         return ma_problem(ctx, MA_P_BAD_REQUEST, "The user's database connection is not configured.");
     struct ma_span effective = password;
-    ret->session_mac = e.session_mac;
     ctx->errs->n = 0;
     r = check_rules(ctx, &c->password_policy, password, &effective);
     /* History tells what was used before: only somebody who could set this very password hears it, and not often. */
     if (r == MA_OK && ctx->errs->n == 0)
         r = check_history(ctx, &c->password_policy, effective, ret);
-    if (r == MA_OK && ctx->errs->n > 0)
-        return ma_problem_validation(ctx);
+    if (r < 0 || ctx->errs->n > 0)
+        return r;
     ret->history = c->password_policy.history_active ? (int)c->password_policy.history_size : 0;
-    if (r == MA_OK)
-        r = ma_password_hash(ctx->app->rand, MA_ARGON2_DEFAULT, effective, ret->hash);
-    return r;
+    return ma_password_hash(ctx->app->rand, MA_ARGON2_DEFAULT, effective, ret->hash);
+}
+
+int ma_password_prepare(struct ma_ctx *ctx, struct ma_span auth_session, struct ma_span password,
+                        struct ma_new_password *ret)
+{
+    struct ma_enrolment e;
+    int r = session_of(ctx, auth_session, &e);
+    if (r < 0)
+        return r;
+    ret->session_mac = e.session_mac;
+    r = ma_password_judge(ctx, password, ret);
+    return r == MA_OK && ctx->errs->n > 0 ? ma_problem_validation(ctx) : r;
 }
 
 /* Hitting upon a used password is a guess that came true: it costs like a wrong code. */
-static int count_reuse(struct ma_ctx *ctx, const struct ma_new_password *np)
+int ma_password_count_reuse(struct ma_ctx *ctx)
 {
     struct ma_counter_rule rule = reuse_rule(ctx);
     struct ma_counter_state s;
+    return ma_counter_take(ctx->db, ctx->who.user_id, &rule, ctx->now_ms, &s);
+}
+
+static int count_reuse(struct ma_ctx *ctx, const struct ma_new_password *np)
+{
     int attempts = 0;
     int r = ma_enrolment_fail(ctx->db, ctx->who.user_id, np->session_mac, MA_SESSION_TRIES, ctx->now_ms, &attempts);
     if (r == MA_OK || r == MA_E_CONFLICT || r == MA_E_NOTFOUND)
-        r = ma_counter_take(ctx->db, ctx->who.user_id, &rule, ctx->now_ms, &s);
+        r = ma_password_count_reuse(ctx);
     return r;
 }
 
@@ -147,9 +158,12 @@ int ma_password_refused(struct ma_ctx *ctx, const struct ma_new_password *np)
 int ma_password_change(struct ma_ctx *ctx, const struct ma_new_password *np, struct ma_method_view *ret)
 {
     struct ma_signins_ended ended;
+    struct ma_notice notice;
     int r = ma_enrolment_consume(ctx->db, ctx->who.user_id, np->session_mac, ctx->now_ms);
     if (r == MA_E_CONFLICT)
         return ma_session_refuse(ctx);
+    if (r == MA_OK)
+        r = ma_notice_before(ctx, &notice);
     if (r == MA_OK)
         r = ma_password_set(ctx->db, ctx->who.user_id, ma_span_str(np->hash), np->history, ctx->now_ms);
     if (r == MA_OK) /* whoever signed in with the old one does so no longer; this sign-in stays */
@@ -159,5 +173,9 @@ int ma_password_change(struct ma_ctx *ctx, const struct ma_new_password *np, str
     if (r < 0)
         return r;
     ctx->user_changed = true;
-    return ma_audit_method(ctx, "verify", MA_FACTOR_PASSWORD, ret->id);
+    struct ma_change c = {.event = MA_EVENT_PASSWORD_CHANGED,
+                          .subject = ret->id,
+                          .what = ma_what_factor(ctx->arena, MA_FACTOR_PASSWORD, MA_SPAN_NULL)};
+    r = ma_notice_send(ctx, &notice, &c);
+    return r == MA_OK ? ma_audit_method(ctx, "verify", MA_FACTOR_PASSWORD, ret->id) : r;
 }

@@ -6,6 +6,7 @@
 #include "int.h"
 #include "ma/codec.h"
 #include "ma/crypto.h"
+#include "ma/notify.h"
 
 enum { RECOVERY_LEN = 24 };
 
@@ -211,6 +212,7 @@ static int replace(struct ma_ctx *ctx, struct ma_span used_id, struct ma_factor_
         r = ma_id_method(ctx->app->rand, ma_factor_name(MA_FACTOR_RECOVERY), id);
     if (r < 0)
         return r;
+    struct ma_notice notice;
     struct ma_method m = {.id = ma_arena_dup(ctx->arena, ma_span_str(id)),
                           .type = MA_FACTOR_RECOVERY,
                           .confirmed = true,
@@ -219,7 +221,14 @@ static int replace(struct ma_ctx *ctx, struct ma_span used_id, struct ma_factor_
     if (!m.id.p)
         return MA_E_NOMEM;
     ret->new_recovery_code = code;
-    r = ma_method_insert(ctx->db, ctx->who.user_id, &m);
+    struct ma_change c = {.event = MA_EVENT_RECOVERY_CODE_USED,
+                          .subject = m.id,
+                          .what = ma_what_factor(ctx->arena, m.type, MA_SPAN_NULL)};
+    r = ma_notice_before(ctx, &notice);
+    if (r == MA_OK)
+        r = ma_method_insert(ctx->db, ctx->who.user_id, &m);
+    if (r == MA_OK)
+        r = ma_notice_send(ctx, &notice, &c);
     return r == MA_OK ? proven(ctx, m.type, m.id, ret) : r;
 }
 

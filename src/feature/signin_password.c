@@ -221,6 +221,10 @@ static int check(struct ma_ctx *ctx, struct ma_span password, struct ma_signin *
         ma_log(ctx->log, MA_LOG_ERROR, "password.unusable", MA_KV_SPAN("user_id", ret->user.user_id));
     if (r < 0)
         return r == MA_E_AUTH || r == MA_E_UNSUPPORTED ? pay_the_rest(stored, effective, password) : r;
+    if (row.must_reset) { /* its change was reported: right or not, it is nobody's any more */
+        ma_log(ctx->log, MA_LOG_WARN, "password.must_reset", MA_KV_SPAN("user_id", ret->user.user_id));
+        return pay_the_rest(stored, effective, password);
+    }
     ret->set_at = set_at(&row);
     if (ret->user.blocked) {
         ret->verdict = MA_SIGNIN_BLOCKED;
@@ -342,7 +346,7 @@ static int look_again(struct ma_ctx *ctx, struct ma_signin *s)
     int r = ma_password_get(ctx->db, ctx->arena, user_id, &row);
     if (r == MA_OK)
         r = ma_user_get(ctx->db, ctx->arena, user_id, &s->user);
-    if (r == MA_E_NOTFOUND || (r == MA_OK && set_at(&row) != s->set_at))
+    if (r == MA_E_NOTFOUND || (r == MA_OK && (row.must_reset || set_at(&row) != s->set_at)))
         s->verdict = MA_SIGNIN_WRONG;
     else if (r == MA_OK && s->user.blocked)
         s->verdict = MA_SIGNIN_BLOCKED;

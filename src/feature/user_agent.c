@@ -68,7 +68,7 @@ static struct ma_span raw_label(struct ma_arena *a, struct ma_span ua)
     return ua.n ? ma_arena_dup(a, ua) : MA_SPAN_NULL;
 }
 
-struct ma_span ma_user_agent_label(struct ma_arena *a, struct ma_span ua)
+struct ma_span ma_user_agent_known(struct ma_arena *a, struct ma_span ua)
 {
     size_t b = 0, s = 0;
     while (b < MA_COUNT(browsers) && !find(ua, browsers[b].token))
@@ -76,10 +76,16 @@ struct ma_span ma_user_agent_label(struct ma_arena *a, struct ma_span ua)
     while (s < MA_COUNT(systems) && !find(ua, systems[s].token))
         s++;
     if (b == MA_COUNT(browsers) || s == MA_COUNT(systems))
-        return raw_label(a, ua);
+        return MA_SPAN_NULL;
     const char *bv = version(a, ua, browsers[b].version ? browsers[b].version : browsers[b].token, true);
     const char *sv = version(a, ua, systems[s].version, false);
     if (!bv || !sv)
         return MA_SPAN_NULL;
     return ma_span_str(ma_arena_printf(a, "%s%s / %s%s", browsers[b].name, bv, systems[s].name, sv));
+}
+
+struct ma_span ma_user_agent_label(struct ma_arena *a, struct ma_span ua)
+{
+    struct ma_span known = ma_user_agent_known(a, ua);
+    return known.p ? known : raw_label(a, ua);
 }

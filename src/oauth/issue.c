@@ -111,7 +111,13 @@ static int access_token(struct ma_ctx *ctx, const struct ma_issue *is, struct ma
 
 int ma_access_revoked(struct ma_ctx *ctx, const struct ma_token *t, bool *ret)
 {
-    return ma_revoked(ctx->db, t->sub, t->jti, t->sid, ctx->now_ms, ret);
+    struct ma_user u;
+    int r = ma_revoked(ctx->db, t->sub, t->jti, t->sid, ctx->now_ms, ret);
+    if (r < 0 || *ret)
+        return r;
+    r = ma_user_get(ctx->db, ctx->arena, t->sub, &u);
+    *ret = r == MA_OK && t->iat * 1000 < u.tokens_after; /* all access of the user was ended since */
+    return r == MA_E_NOTFOUND ? MA_OK : r;
 }
 
 void ma_put_user_claims(struct ma_jw *w, const struct ma_user *u, struct ma_span scope)

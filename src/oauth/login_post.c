@@ -8,6 +8,7 @@
 
 #include "ma/codec.h"
 #include "ma/crypto.h"
+#include "ma/notify.h"
 
 enum { RESPONSE_MAX = 12288 };
 #define FORM_TYPE "application/x-www-form-urlencoded"
@@ -133,6 +134,16 @@ static void signed_in(struct ma_ctx *ctx, struct ma_login *l, struct ma_span use
 
 /* --- identifier and password --- */
 
+/* Only who gave the right password has a link sent, and it goes to where the account's owner hears of changes. */
+static int refuse_password(struct ma_ctx *ctx, struct ma_login *l, const struct ma_signin *s)
+{
+    bool sent = false;
+    int r = s->verdict == MA_SIGNIN_BREACHED ? ma_reset_offer(ctx, s->user.user_id, &sent) : MA_OK;
+    l->st.note = sent ? MA_NOTE_BREACHED_SENT : note_of_first(s->verdict, MA_NOTE_WRONG_LOGIN);
+    l->st.retry_s = s->retry_after_s;
+    return r;
+}
+
 static int password_done(struct ma_ctx *ctx)
 {
     struct ma_login *l = ctx->scratch;
@@ -146,13 +157,11 @@ static int password_done(struct ma_ctx *ctx)
     l->st.identifier = l->form->username;
     if (step != MA_STEP_IDENTIFY) /* somebody is signed in here already: the page shows what is next */
         return settle(ctx, l);
-    if (s->verdict == MA_SIGNIN_OK) {
+    if (s->verdict == MA_SIGNIN_OK)
         signed_in(ctx, l, s->user.user_id, MA_AMR_PWD);
-    } else {
-        l->st.note = note_of_first(s->verdict, MA_NOTE_WRONG_LOGIN);
-        l->st.retry_s = s->retry_after_s;
-    }
-    return settle(ctx, l);
+    else
+        r = refuse_password(ctx, l, s);
+    return r == MA_OK ? settle(ctx, l) : r;
 }
 
 /* The connection parameter narrows the search where it names a database connection. */

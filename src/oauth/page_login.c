@@ -14,6 +14,9 @@ static const char *const notes[MA_NOTE__COUNT] = {
     [MA_NOTE_BREACHED] =
         "This password is known from a data breach, so it cannot be used any more. Sign in another way, "
         "or ask the administrator for help, and choose a new one.",
+    [MA_NOTE_BREACHED_SENT] =
+        "This password is known from a data breach, so it cannot be used any more. We sent you a message with a link "
+        "to set a new one.",
     [MA_NOTE_WRONG_CODE] = "That code is not right. Check it and try again.",
     [MA_NOTE_EXPIRED_CODE] = "That code has expired. Ask for a new one.",
     [MA_NOTE_NO_FACTOR] = "This method cannot be used right now. Choose another one.",

@@ -4,8 +4,9 @@
 #include "int.h"
 
 #include "login_int.h"
+#include "security_int.h"
 
-enum { SMALL = 16384, FORM = 65536 };
+enum { SMALL = 16384, FORM = 65536, SECURITY_FORM = 8192 };
 
 #define OAUTH(verb, path, op, body, fn)                                                                                \
     {                                                                                                                  \
@@ -38,6 +39,20 @@ static const struct ma_route routes[] = {
     PAGE(MA_GET, "/oidc/logout", "oidcLogout", 0, ma_op_oidc_logout),
     PAGE(MA_POST, "/oidc/logout", "postOidcLogout", SMALL, ma_op_oidc_logout),
 };
+
+/* Pages that are there without the token service too. */
+static const struct ma_route page_routes[] = {
+    PAGE(MA_GET, MA_UNDO_PATH, "notMePage", 0, ma_op_undo_page),
+    PAGE(MA_POST, MA_UNDO_PATH, "notMePost", SECURITY_FORM, ma_op_undo_post),
+    PAGE(MA_GET, MA_RESET_PATH, "newPasswordPage", 0, ma_op_reset_page),
+    PAGE(MA_POST, MA_RESET_PATH, "newPasswordPost", SECURITY_FORM, ma_op_reset_post),
+};
+
+const struct ma_route *ma_page_routes(size_t *ret_n)
+{
+    *ret_n = MA_COUNT(page_routes);
+    return page_routes;
+}
 
 const struct ma_route *ma_oauth_routes(size_t *ret_n)
 {

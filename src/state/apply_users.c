@@ -243,8 +243,10 @@ static int write_one(struct ma_apply *ap, struct user_step *s)
     rc = row ? ma_user_put(ap->env->db, &s->now) : MA_OK;
     if (rc == MA_OK && !known)
         rc = password_write(ap, s);
-    return rc == MA_OK && s->exists && !known
-               ? ma_signins_end(ap->env->db, s->doc.user_id, MA_SPAN_NULL, ap->env->now_ms, &ended)
+    if (rc == MA_OK && !known && s->exists)
+        rc = ma_signins_end(ap->env->db, s->doc.user_id, MA_SPAN_NULL, ap->env->now_ms, &ended);
+    return rc == MA_OK && s->exists && ap->env->changed
+               ? ap->env->changed(ap->env->changed_arg, ap->env->db, &s->old, &s->now, !known)
                : rc;
 }
 

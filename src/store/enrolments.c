@@ -5,6 +5,7 @@
 
 #include "int.h"
 
+MA_QUERY(ENROLMENT_DELETE_USER, "DELETE FROM enrolments WHERE user_id = $1");
 MA_QUERY(ENROLMENT_INSERT,
          "INSERT INTO enrolments (session_mac, user_id, client_id, type, method_id, code_mac, data, attempts, "
          "created_at, expires_at, consumed_at) VALUES ($2, $1, $3, $4, $5, $6, $7, $8, $9, $10, $11)");
@@ -121,6 +122,13 @@ int ma_enrolment_delete_method(struct ma_db *db, struct ma_span user_id, struct 
         return r;
     ma_bind_text(st, 2, method_id);
     return ma_stmt_run(st);
+}
+
+int ma_enrolments_delete_user(struct ma_db *db, struct ma_span user_id)
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt(db, &ma_q_ENROLMENT_DELETE_USER, user_id, &st);
+    return r == MA_OK ? ma_stmt_run(st) : r;
 }
 
 int ma_enrolment_expire(struct ma_db *db, int64_t before, int limit)

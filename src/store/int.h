@@ -160,7 +160,23 @@
     X(CONSENT_GET)                                                                                                     \
     X(CONSENT_FIND)                                                                                                    \
     X(CONSENT_PUT)                                                                                                     \
-    X(CONSENT_DELETE)
+    X(CONSENT_DELETE)                                                                                                  \
+    X(USER_TOKENS_END)                                                                                                 \
+    X(PASSWORD_MUST_RESET)                                                                                             \
+    X(ENROLMENT_DELETE_USER)                                                                                           \
+    X(METHOD_DELETE_PENDING)                                                                                           \
+    X(NOTICE_INSERT)                                                                                                   \
+    X(NOTICE_BY_TOKEN)                                                                                                 \
+    X(NOTICE_LIST)                                                                                                     \
+    X(NOTICE_USE)                                                                                                      \
+    X(NOTICE_VOID)                                                                                                     \
+    X(METHOD_SETTINGS)                                                                                                 \
+    X(NOTICE_EXPIRE)                                                                                                   \
+    X(RESET_INSERT)                                                                                                    \
+    X(RESET_BY_TOKEN)                                                                                                  \
+    X(RESET_USE)                                                                                                       \
+    X(RESET_DROP)                                                                                                      \
+    X(RESET_EXPIRE)
 
 #define MA_QUERY_ID(name) MA_Q_##name,
 enum ma_sql_ids { MA_QUERIES(MA_QUERY_ID) MA_Q__COUNT };

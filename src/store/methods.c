@@ -22,9 +22,11 @@ MA_QUERY(METHOD_TOTP_ADVANCE, "UPDATE methods SET last_step = $3, "
 MA_QUERY(METHOD_UPDATE, "UPDATE methods SET name = coalesce($3, name), "
                         "voice = CASE WHEN $4 < 0 THEN voice ELSE $4 END "
                         "WHERE user_id = $1 AND id = $2 AND confirmed = 1");
+MA_QUERY(METHOD_SETTINGS, "UPDATE methods SET name = $3, voice = $4 WHERE user_id = $1 AND id = $2 AND confirmed = 1");
 MA_QUERY(METHOD_DELETE, "DELETE FROM methods WHERE user_id = $1 AND id = $2");
 MA_QUERY(METHOD_DELETE_OTHERS, "DELETE FROM methods WHERE user_id = $1 AND type = $2 AND confirmed = $3 "
                                "AND (CAST($4 AS TEXT) IS NULL OR address = $4) AND id <> $5");
+MA_QUERY(METHOD_DELETE_PENDING, "DELETE FROM methods WHERE user_id = $1 AND confirmed = 0");
 MA_QUERY(METHOD_DELETE_ALL, "DELETE FROM methods WHERE user_id = $1");
 MA_QUERY(METHOD_EXPIRE, "DELETE FROM methods WHERE (user_id, id) IN (SELECT user_id, id FROM methods "
                         "WHERE confirmed = 0 AND expires_at < $1 ORDER BY expires_at LIMIT $2)");
@@ -203,6 +205,17 @@ int ma_method_update(struct ma_db *db, struct ma_span user_id, struct ma_span id
     return ma_store_change(db, st, MA_E_CONFLICT);
 }
 
+int ma_method_settings(struct ma_db *db, struct ma_span user_id, struct ma_span id, struct ma_span name, bool voice)
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt_id(db, &ma_q_METHOD_SETTINGS, user_id, id, &st);
+    if (r != MA_OK)
+        return r;
+    ma_bind_text(st, 3, name);
+    ma_bind_int(st, 4, voice);
+    return ma_store_change(db, st, MA_E_CONFLICT);
+}
+
 int ma_method_used(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t now)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
@@ -240,6 +253,13 @@ int ma_method_delete_all(struct ma_db *db, struct ma_span user_id)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
     int r = ma_store_stmt(db, &ma_q_METHOD_DELETE_ALL, user_id, &st);
+    return r == MA_OK ? ma_stmt_run(st) : r;
+}
+
+int ma_method_delete_pending(struct ma_db *db, struct ma_span user_id)
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt(db, &ma_q_METHOD_DELETE_PENDING, user_id, &st);
     return r == MA_OK ? ma_stmt_run(st) : r;
 }
 

@@ -6,8 +6,8 @@
 #include "int.h"
 
 MA_QUERY(OWNED_USER, "SELECT user_id, email, email_verified, name, phone_number, connection, roles, permissions, "
-                     "blocked, created_at, updated_at FROM users WHERE user_id = $1");
-MA_QUERY(OWNED_PASSWORD, "SELECT created_at, changed_at FROM passwords WHERE user_id = $1");
+                     "blocked, created_at, updated_at, tokens_after FROM users WHERE user_id = $1");
+MA_QUERY(OWNED_PASSWORD, "SELECT created_at, changed_at, must_reset FROM passwords WHERE user_id = $1");
 MA_QUERY(OWNED_HISTORY, "SELECT seq, created_at FROM password_history WHERE user_id = $1 ORDER BY seq");
 MA_QUERY(OWNED_METHOD, "SELECT id, type, confirmed, name, address, voice, created_at, last_auth_at, expires_at FROM "
                        "methods WHERE user_id = $1 ORDER BY id");
@@ -41,14 +41,18 @@ MA_QUERY(OWNED_CONSENT,
          "SELECT id, client_id, audience, scope, created_at, expires_at FROM consents WHERE user_id = $1 ORDER BY id");
 MA_QUERY(OWNED_KNOWN_ADDRESS, "SELECT used_at FROM known_addresses WHERE user_id = $1 ORDER BY used_at");
 MA_QUERY(OWNED_REVOCATION, "SELECT token, expires_at FROM revocations WHERE user_id = $1 ORDER BY token");
+MA_QUERY(OWNED_NOTICE, "SELECT id, event, subject, info, outcome, created_at, expires_at, used_at FROM notices WHERE "
+                       "user_id = $1 ORDER BY event, created_at");
+MA_QUERY(OWNED_RESET, "SELECT created_at, expires_at, used_at FROM password_resets WHERE user_id = $1");
 MA_QUERY(OBJECT_NEXT, "SELECT kind, key, json FROM objects WHERE kind = $1 AND key > $2 ORDER BY key LIMIT 1");
 
 static const struct ma_owned_column c_users[] = {
     {"user_id", MA_OWNED_TEXT},    {"email", MA_OWNED_TEXT},        {"email_verified", MA_OWNED_BOOL},
     {"name", MA_OWNED_TEXT},       {"phone_number", MA_OWNED_TEXT}, {"connection", MA_OWNED_TEXT},
     {"roles", MA_OWNED_JSON},      {"permissions", MA_OWNED_JSON},  {"blocked", MA_OWNED_BOOL},
-    {"created_at", MA_OWNED_TIME}, {"updated_at", MA_OWNED_TIME}};
-static const struct ma_owned_column c_passwords[] = {{"created_at", MA_OWNED_TIME}, {"changed_at", MA_OWNED_TIME}};
+    {"created_at", MA_OWNED_TIME}, {"updated_at", MA_OWNED_TIME},   {"tokens_after", MA_OWNED_TIME}};
+static const struct ma_owned_column c_passwords[] = {
+    {"created_at", MA_OWNED_TIME}, {"changed_at", MA_OWNED_TIME}, {"must_reset", MA_OWNED_BOOL}};
 static const struct ma_owned_column c_password_history[] = {{"seq", MA_OWNED_INT}, {"created_at", MA_OWNED_TIME}};
 static const struct ma_owned_column c_methods[] = {
     {"id", MA_OWNED_TEXT},         {"type", MA_OWNED_TEXT},         {"confirmed", MA_OWNED_BOOL},
@@ -122,6 +126,13 @@ static const struct ma_owned_column c_consents[] = {{"id", MA_OWNED_TEXT},      
 static const struct ma_owned_column c_known_addresses[] = {{"used_at", MA_OWNED_TIME}};
 static const struct ma_owned_column c_revocations[] = {{"token", MA_OWNED_TEXT}, {"expires_at", MA_OWNED_TIME}};
 
+static const struct ma_owned_column c_notices[] = {{"id", MA_OWNED_TEXT},         {"event", MA_OWNED_TEXT},
+                                                   {"subject", MA_OWNED_TEXT},    {"info", MA_OWNED_SEALED},
+                                                   {"outcome", MA_OWNED_TEXT},    {"created_at", MA_OWNED_TIME},
+                                                   {"expires_at", MA_OWNED_TIME}, {"used_at", MA_OWNED_TIME}};
+static const struct ma_owned_column c_password_resets[] = {
+    {"created_at", MA_OWNED_TIME}, {"expires_at", MA_OWNED_TIME}, {"used_at", MA_OWNED_TIME}};
+
 #define TABLE(NAME, table, withheld)                                                                                   \
     {                                                                                                                  \
 #table, &ma_q_OWNED_##NAME, c_##table, MA_COUNT(c_##table), withheld                                           \
@@ -148,6 +159,8 @@ static const struct ma_owned_table tables[] = {
     TABLE(REVOCATION, revocations, "user_id"),
     TABLE(KNOWN_ADDRESS, known_addresses, "user_id address_mac"),
     TABLE(CONSENT, consents, "user_id"),
+    TABLE(NOTICE, notices, "user_id token_mac kept"),
+    TABLE(RESET, password_resets, "user_id token_mac"),
 };
 
 const struct ma_owned_table *ma_owned_tables(size_t *ret_n)

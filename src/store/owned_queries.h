@@ -24,6 +24,8 @@
     X(OWNED_REVOCATION)                                                                                                \
     X(OWNED_KNOWN_ADDRESS)                                                                                             \
     X(OWNED_CONSENT)                                                                                                   \
+    X(OWNED_NOTICE)                                                                                                    \
+    X(OWNED_RESET)                                                                                                     \
     X(OBJECT_NEXT)
 
 #endif

@@ -5,9 +5,11 @@
 
 #include "int.h"
 
-MA_QUERY(PASSWORD_GET, "SELECT hash, created_at, changed_at FROM passwords WHERE user_id = $1");
+MA_QUERY(PASSWORD_GET, "SELECT hash, created_at, changed_at, must_reset FROM passwords WHERE user_id = $1");
 MA_QUERY(PASSWORD_SET, "INSERT INTO passwords (user_id, hash, created_at, changed_at) VALUES ($1, $2, $3, 0) "
-                       "ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.created_at");
+                       "ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.created_at, "
+                       "must_reset = 0");
+MA_QUERY(PASSWORD_MUST_RESET, "UPDATE passwords SET must_reset = 1 WHERE user_id = $1");
 MA_QUERY(PASSWORD_REHASH, "UPDATE passwords SET hash = $3 WHERE user_id = $1 AND hash = $2");
 MA_QUERY(HISTORY_ADD, "INSERT INTO password_history (user_id, seq, hash, created_at) "
                       "SELECT $1, coalesce(max(seq), 0) + 1, $2, $3 FROM password_history WHERE user_id = $1");
@@ -29,6 +31,7 @@ int ma_password_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id
     ret->hash = ma_store_col(st, 0, a, &r);
     ret->created_at = ma_col_int(st, 1);
     ret->changed_at = ma_col_int(st, 2);
+    ret->must_reset = ma_col_int(st, 3) != 0;
     return r;
 }
 
@@ -118,4 +121,11 @@ int ma_password_delete(struct ma_db *db, struct ma_span user_id)
     if (r == MA_OK && ma_db_changes(db) != 1)
         r = MA_E_NOTFOUND;
     return r;
+}
+
+int ma_password_must_reset(struct ma_db *db, struct ma_span user_id)
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt(db, &ma_q_PASSWORD_MUST_RESET, user_id, &st);
+    return r == MA_OK ? ma_store_change(db, st, MA_E_NOTFOUND) : r;
 }

@@ -51,6 +51,12 @@ MA_QUERY(SEALED_COUNT_CONNECT_SECRET, COUNT("connects", "secret"));
 MA_QUERY(SEALED_LIST_RESULT, LIST_BY("session_mac", "connects", "result"));
 MA_QUERY(SEALED_PUT_RESULT, PUT_BY("session_mac", "connects", "result"));
 MA_QUERY(SEALED_COUNT_RESULT, COUNT("connects", "result"));
+MA_QUERY(SEALED_LIST_NOTICE_INFO, LIST_BY("id", "notices", "info"));
+MA_QUERY(SEALED_PUT_NOTICE_INFO, PUT_BY("id", "notices", "info"));
+MA_QUERY(SEALED_COUNT_NOTICE_INFO, COUNT("notices", "info"));
+MA_QUERY(SEALED_LIST_NOTICE_KEPT, LIST_BY("id", "notices", "kept"));
+MA_QUERY(SEALED_PUT_NOTICE_KEPT, PUT_BY("id", "notices", "kept"));
+MA_QUERY(SEALED_COUNT_NOTICE_KEPT, COUNT("notices", "kept"));
 MA_QUERY(SEALED_LIST_OBJECT,
          "SELECT kind, key, name, name, kind || '|' || key, '', sealed FROM object_secrets WHERE (kind, key, name) > "
          "($1, $2, $3) AND " STALE("sealed") "ORDER BY kind, key, name LIMIT $5");
@@ -81,6 +87,8 @@ static const struct ma_sealed_column columns[] = {
     COLUMN(PARAMS, "connects", "params", MA_SEALED_BLOB, 1, true),
     COLUMN(CONNECT_SECRET, "connects", "secret", MA_SEALED_BLOB, 1, true),
     COLUMN(RESULT, "connects", "result", MA_SEALED_BLOB, 1, true),
+    COLUMN(NOTICE_INFO, "notices", "info", MA_SEALED_BLOB, 1, false),
+    COLUMN(NOTICE_KEPT, "notices", "kept", MA_SEALED_BLOB, 1, false),
     COLUMN(FLOW, "flows", "data", MA_SEALED_FLOW, 1, true),
 };
 

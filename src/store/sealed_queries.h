@@ -16,6 +16,8 @@
     MA_SEALED_TRIPLE(X, PARAMS)                                                                                        \
     MA_SEALED_TRIPLE(X, CONNECT_SECRET)                                                                                \
     MA_SEALED_TRIPLE(X, RESULT)                                                                                        \
+    MA_SEALED_TRIPLE(X, NOTICE_INFO)                                                                                   \
+    MA_SEALED_TRIPLE(X, NOTICE_KEPT)                                                                                   \
     MA_SEALED_TRIPLE(X, FLOW)
 
 #endif

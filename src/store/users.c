@@ -8,9 +8,10 @@
 #define USER_COLUMNS                                                                                                   \
     "user_id, email, email_verified, name, phone_number, connection, roles, permissions, blocked, created_at, "        \
     "updated_at"
+#define USER_READ USER_COLUMNS ", tokens_after"
 #define USER_INSERT_TEXT "INSERT INTO users (" USER_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 
-MA_QUERY(USER_GET, "SELECT " USER_COLUMNS " FROM users WHERE user_id = $1");
+MA_QUERY(USER_GET, "SELECT " USER_READ " FROM users WHERE user_id = $1");
 MA_QUERY(USER_INSERT, USER_INSERT_TEXT);
 /* An upsert, not a replacement: replacing would delete everything the user owns. */
 MA_QUERY(USER_PUT,
@@ -19,14 +20,15 @@ MA_QUERY(USER_PUT,
                           "phone_number = excluded.phone_number, connection = excluded.connection, "
                           "roles = excluded.roles, permissions = excluded.permissions, blocked = excluded.blocked, "
                           "updated_at = excluded.updated_at");
+MA_QUERY(USER_TOKENS_END, "UPDATE users SET tokens_after = $2 WHERE user_id = $1 AND tokens_after < $2");
 MA_QUERY(USER_DELETE, "DELETE FROM users WHERE user_id = $1");
-MA_QUERY(USER_LIST, "SELECT " USER_COLUMNS " FROM users WHERE user_id > $1 ORDER BY user_id LIMIT $2");
+MA_QUERY(USER_LIST, "SELECT " USER_READ " FROM users WHERE user_id > $1 ORDER BY user_id LIMIT $2");
 /* lower() is that of ASCII; the order is the index's, and the conditions are those of the index too. */
 #define SIGNS_IN                                                                                                       \
     "AND connection IS NOT NULL AND (CAST($2 AS TEXT) IS NULL OR connection = $2) ORDER BY user_id LIMIT $3"
 MA_QUERY(USER_BY_EMAIL,
-         "SELECT " USER_COLUMNS " FROM users WHERE lower(email) = lower($1) AND email IS NOT NULL " SIGNS_IN);
-MA_QUERY(USER_BY_PHONE, "SELECT " USER_COLUMNS " FROM users WHERE phone_number = $1 " SIGNS_IN);
+         "SELECT " USER_READ " FROM users WHERE lower(email) = lower($1) AND email IS NOT NULL " SIGNS_IN);
+MA_QUERY(USER_BY_PHONE, "SELECT " USER_READ " FROM users WHERE phone_number = $1 " SIGNS_IN);
 
 static int read_user(struct ma_stmt *st, struct ma_arena *a, size_t i, void *ret)
 {
@@ -44,6 +46,7 @@ static int read_user(struct ma_stmt *st, struct ma_arena *a, size_t i, void *ret
         .blocked = ma_col_int(st, 8) != 0,
         .created_at = ma_col_int(st, 9),
         .updated_at = ma_col_int(st, 10),
+        .tokens_after = ma_col_int(st, 11),
     };
     return err;
 }
@@ -128,4 +131,14 @@ int ma_user_by_phone(struct ma_db *db, struct ma_arena *a, struct ma_span phone,
                      struct ma_user *ret, size_t cap, size_t *ret_n)
 {
     return by_identifier(db, &ma_q_USER_BY_PHONE, a, phone, connection, ret, cap, ret_n);
+}
+
+int ma_user_tokens_end(struct ma_db *db, struct ma_span user_id, int64_t now)
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt(db, &ma_q_USER_TOKENS_END, user_id, &st);
+    if (r != MA_OK)
+        return r;
+    ma_bind_int(st, 2, now);
+    return ma_stmt_run(st);
 }

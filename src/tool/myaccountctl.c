@@ -3,6 +3,7 @@
  * daemon runs.
  */
 #include "ma/admin.h"
+#include "ma/outbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +26,8 @@ struct local {
     struct ma_vault *vault;
     struct ma_audit *audit;
     struct ma_jose *jose;
+    const struct ma_conf *conf;
+    struct ma_templates *templates; /* once somebody is told of something */
 };
 
 /* --- output --- */
@@ -117,8 +120,25 @@ static int local_read(void *arg, int (*fn)(struct ma_db *, void *), void *fn_arg
     return fn(l->db, fn_arg);
 }
 
+static int local_tell(void *arg, struct ma_db *db, const struct ma_admin_news *news)
+{
+    struct local *l = arg;
+    const struct ma_clock *clock = ma_clock_system();
+    char why[256];
+    int rc = l->templates ? MA_OK : ma_templates_load(l->conf->delivery.templates, &l->templates, why);
+    if (rc != MA_OK)
+        return rc;
+    struct ma_admin_teller t = {.conf = l->conf,
+                                .vault = l->vault,
+                                .templates = l->templates,
+                                .rand = ma_rand_system(),
+                                .now_ms = clock->wall_ms(clock)};
+    return ma_admin_tell(&t, db, news);
+}
+
 static void local_close(struct local *l)
 {
+    ma_templates_free(l->templates);
     ma_jose_close(l->jose);
     ma_db_close(l->db);
     ma_audit_close(l->audit);
@@ -163,7 +183,7 @@ static void print_progress(void *arg, const char *line)
 static int run_locally(const struct ma_conf *conf, const struct ma_admin_args *args, struct ma_span payload,
                        struct ma_buf *out, struct ma_buf *err, int64_t *next)
 {
-    struct local l MA_CLEANUP(local_close) = {0};
+    struct local l MA_CLEANUP(local_close) = {.conf = conf};
     struct ma_admin_env env = {.conf = conf,
                                .arg = &l,
                                .write = local_write,
@@ -172,6 +192,7 @@ static int run_locally(const struct ma_conf *conf, const struct ma_admin_args *a
                                .progress = print_progress,
                                .alone = true,
                                .peer_uid = getuid(),
+                               .tell = local_tell,
                                .routes = ma_api_routes_text,
                                .clock = ma_clock_system(),
                                .rand = ma_rand_system(),

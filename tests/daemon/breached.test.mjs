@@ -7,6 +7,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { assert, test, before, after, BIN, Daemon, METHODS, POLICY, DB, client, eventually, grant, isProblem, pointers, user } from './lib/kit.mjs';
 import { Browser } from './lib/login.mjs';
+import { RESET, notice, open, press } from './lib/notices.mjs';
 import { App, isIssued, isRefused } from './lib/oauth.mjs';
 
 const LEAKED = 'Zq7-leaked-in-a-breach';
@@ -48,7 +49,8 @@ before(async () => {
   d.apply({
     clients: [client('spa'), client('app', { app_type: 'native', grant_types: ['password', 'authorization_code'] })],
     client_grants: [grant(d.base, 'spa'), grant(d.base, 'app')],
-    users: [user('auth0|leak', { email: 'leak@example.com', password: LEAKED }), user('auth0|fine', { email: 'fine@example.com', password: GOOD })],
+    users: [user('auth0|leak', { email: 'leak@example.com', password: LEAKED }), user('auth0|fine', { email: 'fine@example.com', password: GOOD }),
+      user('auth0|mailed', { email: 'mailed@example.com', email_verified: true, password: LEAKED })],
   });
   d.configure({ password_policy: { breached_file: list } });
   await d.run();
@@ -136,6 +138,41 @@ test('at login', async (t) => {
     assert.match(page.alert, /known from a data breach/);
     assert.equal(audit(), 2);
     assert.ok((await b.login(page, 'fine@example.com', GOOD)).away, 'another user on the same page');
+  });
+  await t.test('who gave the right one on the login page is sent a link to set another, which is judged as well', async () => {
+    const b = new Browser(d);
+    let page = await b.login(await b.authorize(), 'mailed@example.com', LATER);
+    assert.match(page.alert, /^Wrong email or password/);
+    page = await b.login(page, 'mailed@example.com', LEAKED);
+    assert.match(page.alert, /known from a data breach.*We sent you a message with a link/);
+    const { link } = await notice(d, 'password-reset', 'mailed@example.com');
+    assert.ok(link.path.startsWith(`${RESET}?`), link.path);
+    assert.equal(d.spool.all().filter((m) => m.to === 'mailed@example.com').length, 1, 'the wrong password sent nothing');
+    const no = await press(d, link, 'set', { password: LEAKED });
+    assert.equal(no.status, 400);
+    assert.match(no.text, new RegExp(SENTENCE));
+    assert.equal((await press(d, link, 'set', { password: `${GOOD} and new` })).status, 200);
+    isIssued(await app.password('mailed@example.com', { password: `${GOOD} and new`, scope: 'openid' }));
+    assert.equal((await open(d, link.path)).status, 404, 'it works once');
+  });
+  await t.test('a link that an earlier one took the place of, or a password set meanwhile, works no more; 3 in an hour', async () => {
+    d.apply({ users: [user('auth0|mailed', { email: 'mailed@example.com', email_verified: true, password: LEAKED })] });
+    await notice(d, 'password-changed', 'mailed@example.com');
+    const b = new Browser(d);
+    let page = await b.authorize();
+    const links = [];
+    for (let i = 0; i < 2; i++) {
+      page = await b.login(page, 'mailed@example.com', LEAKED);
+      links.push((await notice(d, 'password-reset', 'mailed@example.com')).link);
+    }
+    assert.equal((await open(d, links[0].path)).status, 404);
+    assert.equal((await open(d, links[1].path)).status, 200);
+    d.apply({ users: [user('auth0|mailed', { email: 'mailed@example.com', email_verified: true, password: `${LEAKED} no more` })] });
+    assert.equal((await open(d, links[1].path)).status, 404);
+    d.apply({ users: [user('auth0|mailed', { email: 'mailed@example.com', email_verified: true, password: LEAKED })] });
+    page = await b.login(page, 'mailed@example.com', LEAKED);
+    assert.match(page.alert, /known from a data breach/);
+    assert.doesNotMatch(page.alert, /We sent you/);
   });
   await t.test('other passwords go on', async () => isIssued(await app.password('fine@example.com', { password: GOOD, scope: 'openid' })));
   await t.test('a list that cannot be read locks nobody out', async () => {

@@ -59,7 +59,7 @@ static int apply(struct ma_span doc, bool dry, struct ma_buf *report)
 {
     struct ma_arena *a MA_CLEANUP(ma_arena_free_p) = ma_arena_new(MA_ARENA_FIRST, ARENA_BYTES);
     struct ma_verrs errs = {.arena = a};
-    struct ma_apply_env env = {db, vault, ma_rand_system(), NOW, dry};
+    struct ma_apply_env env = {.db = db, .vault = vault, .rand = ma_rand_system(), .now_ms = NOW, .dry_run = dry};
     ma_buf_clear(report);
     int rc = ma_state_apply(&env, doc, report, &errs);
     demand((rc == MA_E_INVAL || rc == MA_E_PARSE) == (errs.n > 0));

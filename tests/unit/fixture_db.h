@@ -13,6 +13,7 @@
 
 #include "../../src/db/int.h"
 #include "ma/crypto.h"
+#include "ma/store.h"
 #include "ma/vault.h"
 
 #define UNUSED_OK __attribute__((unused))
@@ -117,11 +118,35 @@ static UNUSED_OK void setup_version(int version)
     T_OK(ma_vault_open(keys, ma_rand_system(), &vault, why));
 }
 
+/* Rows in the tables that came after the newest release. */
+static UNUSED_OK void fixture_unreleased(void)
+{
+    static const uint8_t mac[32] = {1};
+    const struct ma_span id = MA_LIT("0123456789abcdef0123456789abcdef"), alice = MA_LIT("auth0|alice");
+    const struct ma_seal_id info = {"notices", "info", id, alice}, kept = {"notices", "kept", id, alice};
+    struct ma_notice_row n = {.id = id,
+                              .token_mac = ma_span_of(mac, sizeof mac),
+                              .user_id = alice,
+                              .event = MA_LIT("factor_removed"),
+                              .subject = MA_LIT("totp|dev_0"),
+                              .created_at = NOW,
+                              .expires_at = 32503680000000};
+    struct ma_reset reset = {.token_mac = n.token_mac, .user_id = alice, .created_at = NOW, .expires_at = n.expires_at};
+    T_OK(ma_vault_seal(vault, arena, &info, MA_LIT("{\"what\":\"the authenticator app\",\"browser\":\"Firefox\"}"),
+                       &n.info));
+    T_OK(ma_vault_seal(vault, arena, &kept, MA_LIT("{\"id\":\"totp|dev_0\",\"secret\":\"seed of alice\"}"), &n.kept));
+    T_OK(ma_db_begin(db));
+    T_OK(ma_notice_insert(db, &n));
+    T_OK(ma_reset_insert(db, &reset));
+    T_OK(ma_db_commit(db));
+}
+
 /* The newest fixture, brought to the program's schema. */
 static UNUSED_OK void setup_newest(void)
 {
     setup_version(RELEASED);
     T_OK(ma_migrate(db, NOW, why));
+    fixture_unreleased();
 }
 
 static UNUSED_OK void teardown(void)

@@ -111,13 +111,19 @@ static const struct ma_sql BEFORE_2[] = {{14, "DROP TABLE credentials"},
                                          {36, "ALTER TABLE audit DROP COLUMN erasure"},
                                          {37, "ALTER TABLE audit DROP COLUMN hash"},
                                          {38, "DROP TABLE known_addresses"},
-                                         {39, "DROP TABLE shared_counters"}};
+                                         {39, "DROP TABLE shared_counters"},
+                                         {40, "DROP TABLE notices"},
+                                         {41, "DROP TABLE password_resets"},
+                                         {42, "ALTER TABLE passwords DROP COLUMN must_reset"},
+                                         {43, "ALTER TABLE users DROP COLUMN tokens_after"}};
 static const struct ma_sql MADE_LATER = {
     19,
     "SELECT (SELECT count(*) FROM credentials) + (SELECT count(*) FROM connects) + (SELECT count(*) FROM accounts) + "
     "(SELECT count(*) FROM sessions) + (SELECT count(*) FROM flows) + (SELECT count(*) FROM challenges) + "
-    "(SELECT count(*) FROM codes) + (SELECT count(*) FROM families) + (SELECT count(*) FROM consents) + (SELECT "
-    "count(*) FROM revocations) + (SELECT count(*) FROM known_addresses) + (SELECT count(*) FROM shared_counters)"};
+    "(SELECT count(*) FROM codes) + (SELECT count(*) FROM families) + (SELECT count(*) FROM consents) + "
+    "(SELECT count(*) FROM notices) + (SELECT count(*) FROM password_resets) + "
+    "(SELECT count(*) FROM revocations) + (SELECT count(*) FROM known_addresses) + "
+    "(SELECT count(*) FROM shared_counters)"};
 static const struct ma_sql TOO_HIGH = {MA_SQL_MAX, "SELECT 1"};
 
 static int put(struct ma_db *db, const char *key, struct ma_span json)
@@ -268,8 +274,8 @@ START_TEST(test_migrate_fresh_and_again)
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
     T_OK(ma_db_stmt(writer, &MIGRATIONS, &st));
     T_OK(ma_stmt_step(st));
-    ck_assert_int_eq(ma_col_int(st, 0), 7);
-    ck_assert_int_eq(ma_col_int(st, 1), 7);
+    ck_assert_int_eq(ma_col_int(st, 0), 8);
+    ck_assert_int_eq(ma_col_int(st, 1), 8);
     ck_assert_int_eq(ma_col_int(st, 2), NOW);
 }
 END_TEST
@@ -285,7 +291,7 @@ START_TEST(test_migrate_from_the_first_version)
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
     T_OK(ma_db_stmt(writer, &MIGRATIONS, &st));
     T_OK(ma_stmt_step(st));
-    ck_assert_int_eq(ma_col_int(st, 0), 7);
+    ck_assert_int_eq(ma_col_int(st, 0), 8);
     ck_assert_int_eq(ma_col_int(st, 2), NOW);
     struct ma_stmt *rows MA_CLEANUP(ma_stmt_reset_p) = NULL;
     T_OK(ma_db_stmt(writer, &MADE_LATER, &rows));

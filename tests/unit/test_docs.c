@@ -338,7 +338,7 @@ static void scratch_close(struct scratch *s)
 
 static void apply(struct scratch *s, const char *name, const char *document, struct ma_buf *report)
 {
-    struct ma_apply_env env = {s->db, s->vault, ma_rand_system(), NOW, false};
+    struct ma_apply_env env = {.db = s->db, .vault = s->vault, .rand = ma_rand_system(), .now_ms = NOW};
     struct ma_verrs errs = {.arena = arena};
     ma_buf_clear(report);
     ck_assert_int_eq(ma_db_begin(s->db), MA_OK);

@@ -140,6 +140,10 @@ static const char *const said[] = {
     "familyfamilyfamily0001",
     "\"audit\":[{\"id\":1,",
     "\"user_handles\":[{\"handle\":\"",
+    "\"notices\":[{\"id\":\"0123456789abcdef0123456789abcdef\",\"event\":\"factor_removed\",\"subject\":\"totp|dev_0\","
+    "\"info\":{\"what\":\"the authenticator app\",\"browser\":\"Firefox\"},",
+    "\"password_resets\":[{\"created_at\":\"2023-11-14T22:21:40.000Z\",",
+    "\"must_reset\":false",
     "\"exported_at\":\"2023-11-14T22:21:40.000Z\"",
 };
 

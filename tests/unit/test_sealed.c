@@ -36,6 +36,8 @@ static const char *const open_blobs[] = {
     "enrolments.session_mac",
     "families.salt",
     "flows.token_mac",
+    "notices.token_mac",
+    "password_resets.token_mac",
     "schema_migrations.sha256",
     "sessions.cookie_mac",
     "user_handles.handle",

@@ -68,7 +68,7 @@ static void teardown(void)
 
 static int apply_at(struct ma_span doc, int64_t now, bool dry)
 {
-    struct ma_apply_env env = {db, vault, &seeded.rand, now, dry};
+    struct ma_apply_env env = {.db = db, .vault = vault, .rand = &seeded.rand, .now_ms = now, .dry_run = dry};
     ma_buf_clear(&report);
     errs = (struct ma_verrs){.arena = arena};
     T_OK(ma_db_begin(db));

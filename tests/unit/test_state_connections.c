@@ -62,7 +62,7 @@ static void teardown(void)
 
 static int apply(struct ma_span doc)
 {
-    struct ma_apply_env env = {db, vault, &seeded.rand, NOW, false};
+    struct ma_apply_env env = {.db = db, .vault = vault, .rand = &seeded.rand, .now_ms = NOW};
     ma_buf_clear(&report);
     errs = (struct ma_verrs){.arena = arena};
     T_OK(ma_db_begin(db));

@@ -12,6 +12,7 @@
 #include "../../src/store/int.h"
 #include "ma/audit.h"
 #include "ma/crypto.h"
+#include "store_lists.h"
 
 #define T_IS(want, expr)                                                                                               \
     do {                                                                                                               \
@@ -124,24 +125,6 @@ START_TEST(test_method_list_plan)
     T_STR(plan, "SEARCH methods USING PRIMARY KEY (user_id=?)\n");
 }
 END_TEST
-
-static const char *const owned[] = {
-    "users",       "passwords",    "password_history", "methods",        "enrolments", "counters", "outbox",
-    "credentials", "user_handles", "connects",         "accounts",       "sessions",   "flows",    "challenges",
-    "codes",       "families",     "consents",         "known_addresses"};
-/* The sweeps, the listing of users and the courier work for all users; a browser brings a ticket, a state or a cookie,
- * a client a code or a token that names the row; a provider's account is looked up to see whose it is, and sign-in
- * begins with whom somebody says to be. */
-static const char *const for_all_users[] = {
-    "USER_LIST",          "METHOD_EXPIRE",      "ENROLMENT_EXPIRE",      "OUTBOX_DUE",
-    "OUTBOX_NEXT",        "OUTBOX_DONE",        "OUTBOX_RETRY",          "OUTBOX_DEAD",
-    "OUTBOX_REVIVE",      "OUTBOX_REVIVE_ALL",  "OUTBOX_DEFER",          "CONNECT_BY_TICKET",
-    "CONNECT_BY_STATE",   "CONNECT_EXPIRE",     "ACCOUNT_OWNER",         "ACCOUNT_LAPSE",
-    "ACCOUNT_LAPSE_IDLE", "USER_BY_EMAIL",      "USER_BY_PHONE",         "HANDLE_OWNER",
-    "CREDENTIAL_FIND",    "SESSION_BY_COOKIE",  "SESSION_EXPIRE",        "FLOW_GET",
-    "FLOW_UPDATE",        "FLOW_CONSUME",       "FLOW_EXPIRE",           "CHALLENGE_EXPIRE",
-    "CODE_GET",           "CODE_USE",           "CODE_EXPIRE",           "FAMILY_GET",
-    "FAMILY_EXPIRE",      "FAMILY_EXPIRE_IDLE", "FAMILY_EXPIRE_REVOKED", NULL};
 
 /* Changing the keys of the vault goes through all there is, too. */
 static bool all_users(const char *name)
@@ -1196,5 +1179,7 @@ int main(void)
 {
     SRunner *r = srunner_create(suite());
     srunner_run_all(r, CK_NORMAL);
-    return srunner_ntests_failed(r) ? EXIT_FAILURE : EXIT_SUCCESS;
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -443,9 +443,10 @@ static int job_delete(struct ma_db *db, void *arg);
 
 /* --- refreshed tokens that cannot be stored at once --- */
 
+enum { Q_FIRST = MA_SQL_MAX - MA_SQL_OWN - 16 }; /* beyond the repositories' own */
 static struct ma_sql break_it = {
-    110, "CREATE TRIGGER broken BEFORE UPDATE ON accounts BEGIN SELECT abs(-9223372036854775807 - 1); END"};
-static struct ma_sql mend_it = {111, "DROP TRIGGER broken"};
+    Q_FIRST, "CREATE TRIGGER broken BEFORE UPDATE ON accounts BEGIN SELECT abs(-9223372036854775807 - 1); END"};
+static struct ma_sql mend_it = {Q_FIRST + 1, "DROP TRIGGER broken"};
 
 static int job_run(struct ma_db *db, void *arg)
 {

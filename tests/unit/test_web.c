@@ -211,7 +211,8 @@ END_TEST
 static const struct {
     const char *name, *value;
 } page_headers[] = {
-    {"Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"},
+    {"Content-Security-Policy", "default-src 'none'; "},
+    {"Content-Security-Policy", "base-uri 'none'; frame-ancestors 'none'"},
     {"X-Content-Type-Options", "nosniff"},
     {"Referrer-Policy", "no-referrer"},
     {"Cache-Control", "no-store"},
