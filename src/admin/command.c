@@ -36,6 +36,7 @@ static const struct ma_command commands[] = {
     {"breached check", "FILE", ma_cmd_breached_check, MA_NEED_LOCAL | MA_NEED_NO_CONFIG, 0, 0, 1, 1},
     {"backup", "FILE", ma_cmd_backup, MA_NEED_DB, 0, 0, 1, 1},
     {"health", "", ma_cmd_health, MA_NEED_DAEMON, 0, 0, 0, 0},
+    {"metrics", "", ma_cmd_metrics, MA_NEED_DAEMON, 0, 0, 0, 0},
     {"check-config", "", ma_cmd_check_config, MA_NEED_LOCAL, 0, 0, 0, 0},
 };
 
@@ -62,6 +63,7 @@ static const char usage_text[] =
     "  breached check FILE            read all of such a list\n"
     "  backup FILE                    write a consistent copy of the database\n"
     "  health                         ask the running daemon\n"
+    "  metrics                        print its metrics, as Prometheus reads them\n"
     "  check-config                   validate the configuration file\n"
     "\n"
     "Exit status: 0 done, 1 refused or failed (the reason is on stderr), 2 usage.\n";

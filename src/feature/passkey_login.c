@@ -137,6 +137,7 @@ int ma_passkey_verified(struct ma_ctx *ctx, const struct ma_passkey_proof *p)
     int r = store_use(ctx, p);
     if (r < 0)
         return r;
+    ma_count_later(ctx, MA_M_LOGINS, MA_FACTOR_PASSKEY, MA_M_SUCCEEDED);
     const char *detail =
         ma_arena_printf(ctx->arena, "{\"performed_amr\":[\"%s\"]%s}", p->amr & MA_AMR_UV ? "phr" : "pop",
                         p->counter_regressed ? ",\"counter_regressed\":true" : "");

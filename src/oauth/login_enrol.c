@@ -59,16 +59,20 @@ int ma_login_enrol(struct ma_ctx *ctx, struct ma_login *l)
     l->st.enrol_session = ma_span_str(e.auth_session);
     l->st.enrol_uri = ma_span_str(e.barcode_uri);
     l->st.enrol_manual = ma_span_str(e.manual_code);
+    ma_count_later(ctx, MA_M_ENROLMENTS, type, MA_M_STARTED);
     return ma_audit_signin(ctx, "gd_start_enroll", l->user.user_id, l->client->client_id, MA_LIT(""));
 }
 
 int ma_login_confirm(struct ma_ctx *ctx, struct ma_login *l)
 {
     struct ma_method_view view;
-    uint32_t bit = 1u << l->st.enrol;
+    const unsigned type = (unsigned)l->st.enrol;
+    const uint32_t bit = 1u << type;
     int r = ma_confirm(ctx, l->st.enrol_id, l->st.enrol_session, ma_trim(l->form->code), &view);
     if (r == MA_E_PROBLEM && !ctx->keep && ctx->resp.status == 400)
         forget(&l->st); /* it lapsed: the choice comes again */
+    if (r == MA_E_PROBLEM)
+        ma_count_later(ctx, MA_M_ENROLMENTS, type, MA_M_REFUSED);
     if (r < 0)
         return noted(ctx, l, r);
     forget(&l->st);
