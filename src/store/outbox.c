@@ -11,10 +11,8 @@ MA_QUERY(OUTBOX_INSERT, "INSERT INTO outbox (" OUTBOX_COLUMNS ") VALUES ($1, $2,
 MA_QUERY(OUTBOX_DUE,
          "SELECT " OUTBOX_COLUMNS " FROM outbox WHERE dead = 0 AND next_at <= $1 ORDER BY next_at, id LIMIT $2");
 MA_QUERY(OUTBOX_NEXT, "SELECT next_at FROM outbox WHERE dead = 0 ORDER BY next_at LIMIT 1");
-MA_QUERY(OUTBOX_WAITING_CHANNELS,
-         "SELECT channel, created_at FROM outbox WHERE dead = 0 ORDER BY next_at, id LIMIT $1");
-MA_QUERY(OUTBOX_DEAD_CHANNELS,
-         "SELECT channel, created_at FROM outbox WHERE dead = 1 ORDER BY created_at, id LIMIT $1");
+MA_QUERY(OUTBOX_COUNT_ALIVE, "SELECT channel, created_at FROM outbox WHERE dead = 0 ORDER BY next_at, id LIMIT $1");
+MA_QUERY(OUTBOX_COUNT_DEAD, "SELECT channel, created_at FROM outbox WHERE dead = 1 ORDER BY created_at, id LIMIT $1");
 MA_QUERY(OUTBOX_DONE, "DELETE FROM outbox WHERE id = $1");
 MA_QUERY(OUTBOX_RETRY, "UPDATE outbox SET attempts = attempts + 1, next_at = $2, dead = $3, last_error = $4 "
                        "WHERE id = $1 AND dead = 0");
@@ -101,7 +99,7 @@ int ma_outbox_count(struct ma_db *db, bool dead, const char *const *channels, si
     for (size_t i = 0; i < n; i++)
         ret[i] = (struct ma_outbox_count){0, 0};
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = ma_db_stmt(db, dead ? &ma_q_OUTBOX_DEAD_CHANNELS : &ma_q_OUTBOX_WAITING_CHANNELS, &st);
+    int r = ma_db_stmt(db, dead ? &ma_q_OUTBOX_COUNT_DEAD : &ma_q_OUTBOX_COUNT_ALIVE, &st);
     if (r != MA_OK)
         return r;
     ma_bind_int(st, 1, MA_OUTBOX_COUNT_MAX);
