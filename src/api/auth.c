@@ -387,7 +387,8 @@ int ma_authenticate(struct ma_ctx *ctx)
     struct ma_auth_memo memo;
     bool known = ma_auth_cache_get(ctx->app->auth_cache, hash, ctx->arena, &memo);
     bool holds = known && memo_holds(ctx, &memo);
-    ma_metrics_add(ctx->app->metrics, MA_M_CACHE, MA_M_CACHE_TOKEN, holds ? MA_M_HIT : MA_M_MISS, 1);
+    if (!ctx->scratch) /* else the request began again, after a fetch of keys or with a new user: counted already */
+        ma_metrics_add(ctx->app->metrics, MA_M_CACHE, MA_M_CACHE_TOKEN, holds ? MA_M_HIT : MA_M_MISS, 1);
     if (holds)
         return from_memo(ctx, &memo, compact, hash);
     if (known)
