@@ -11,6 +11,8 @@ RUN_PKGS := gcc libc6-dev pkg-config libmicrohttpd-dev libgnutls28-dev libjansso
             curl jq oathtool
 TEST_PKGS := $(RUN_PKGS) check libsubunit-dev libfido2-dev clang-format universal-ctags shellcheck openssl \
              sqlite3 util-linux zbar-tools
+# Never installed, since it would start a server: promtool alone is taken out of it, into $(BUILD)/host.
+PROMTOOL_PKG := prometheus
 # Beside these, and only where apt has it: without it the browser tests are skipped, and counted as skipped.
 BROWSER_PKGS := chromium
 FUZZ_PKGS := $(RUN_PKGS) clang libclang-rt-14-dev
@@ -80,7 +82,7 @@ THREADED := $(patsubst tests/unit/%.c,$(OBJ)/tests/%,$(shell grep -slE 'pthread_
             tests/unit/test_*.c /dev/null))
 C_FILES := $(sort $(shell find src include tests -name '*.[ch]' -not -path '*/node_modules/*' 2>/dev/null))
 
-.PHONY: all release packages run demo-reset test test-programs tsan-programs node-modules bench fuzz fuzz-replay \
+.PHONY: all release packages run demo-reset test test-programs tsan-programs node-modules promtool bench fuzz fuzz-replay \
         lint tidy format format-check coverage install uninstall clean deps test-deps fuzz-deps tidy-deps bench-deps
 
 all: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl
@@ -185,7 +187,7 @@ demo-reset:
 	rm -rf var
 
 test: test-deps
-	+@$(SUBMAKE) node-modules
+	+@$(SUBMAKE) node-modules promtool
 	+@MAKE='$(MAKE)' BUILD='$(BUILD)' tests/run $(TESTS)
 
 test-programs: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl $(UNIT) $(REPLAY)
@@ -195,6 +197,19 @@ node-modules: tests/daemon/node_modules/.package-lock.json
 tests/daemon/node_modules/.package-lock.json: tests/daemon/package-lock.json
 	@echo '  NPM     tests/daemon'
 	@cd tests/daemon && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error && touch node_modules/.package-lock.json
+
+# apt checks what it downloads; nothing of the package is run or unpacked but the one file.
+promtool: $(BUILD)/host/promtool
+$(BUILD)/host/promtool:
+	@mkdir -p $(@D)/deb
+	@set -o pipefail; if p=$$(command -v promtool); then ln -sfn "$$p" $@; exit; fi; \
+	echo '  APT     promtool, out of $(PROMTOOL_PKG)'; \
+	cd $(@D)/deb && get='apt-get download -q -o APT::Sandbox::User=root $(PROMTOOL_PKG)'; \
+	{ $$get || { $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get update -q && $$get; }; } >apt.log 2>&1 && \
+	dpkg-deb --fsys-tarfile $(PROMTOOL_PKG)_*.deb | tar -xO ./usr/bin/promtool >promtool && \
+	chmod 755 promtool && mv promtool .. || \
+	echo '*** $(PROMTOOL_PKG) cannot be had: the checks with promtool will be SKIPPED ***' >&2
+	@rm -rf $(@D)/deb
 
 bench: bench-deps
 	+@$(SUBMAKE) MODE=release all \
@@ -240,7 +255,7 @@ install:
 	    install -D -m 0644 $$f $(DESTDIR)$(SYSTEMDUNITDIR)/$${f##*/} || exit 1; done
 	@for f in conf/man/*.[158]; do [ ! -f $$f ] || \
 	    install -D -m 0644 $$f $(DESTDIR)$(MANDIR)/man$${f##*.}/$${f##*/} || exit 1; done
-	@for f in conf/myaccountd.conf conf/demo.json LICENSE; do [ ! -f $$f ] || \
+	@for f in conf/myaccountd.conf conf/demo.json conf/grafana/*.json conf/prometheus/*.yml LICENSE; do [ ! -f $$f ] || \
 	    install -D -m 0644 $$f $(DESTDIR)$(DATADIR)/doc/myaccountd/$${f##*/} || exit 1; done
 
 uninstall:

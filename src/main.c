@@ -75,15 +75,6 @@ static int parse_options(int argc, char **argv, struct options *o)
     return EXIT_USAGE;
 }
 
-static enum ma_log_level level_of(const char *name)
-{
-    if (strcmp(name, "error") == 0)
-        return MA_LOG_ERROR;
-    if (strcmp(name, "warn") == 0)
-        return MA_LOG_WARN;
-    return strcmp(name, "debug") == 0 ? MA_LOG_DEBUG : MA_LOG_INFO;
-}
-
 /* Seeds, codes and tokens pass through memory: no core dump, no tracing by others. Test builds stay traceable for
  * the leak checker. */
 static void harden(void)
@@ -146,7 +137,7 @@ static int run(const struct options *o, struct ma_conf *conf)
 {
     char why[512] = "";
     sigset_t signals = block_signals();
-    struct ma_log *log = ma_log_new(STDERR_FILENO, level_of(conf->log_level), -1);
+    struct ma_log *log = ma_log_new(STDERR_FILENO, ma_app_log_level(conf), ma_app_log_json(conf));
     const struct ma_clock *clock = choose_clock(o);
     struct ma_app *app = NULL;
     if (!log || !clock || ma_crypto_init() < 0 || ma_httpc_global_init() < 0) {

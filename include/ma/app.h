@@ -23,6 +23,7 @@ struct ma_breached;
 struct ma_app_shared;
 struct ma_route;
 struct ma_admin;
+struct ma_metrics;
 struct ma_resealer;
 
 /* A reference-counted configuration snapshot. */
@@ -36,6 +37,8 @@ struct ma_app {
     const struct ma_clock *clock;
     const struct ma_rand *rand;
     struct ma_log *log;
+    struct ma_metrics *metrics; /* NULL: nothing is counted */
+    double process_start_s;     /* Unix time; worked out once, so that it does not waver with the clock */
     struct ma_vault *vault;
     struct ma_jose *jose;
     struct ma_limits *limits;
@@ -65,6 +68,9 @@ MA_MUST_USE int ma_app_start(struct ma_conf *conf, const struct ma_clock *clock,
 MA_MUST_USE int ma_app_check(const struct ma_conf *conf, char why[512]);
 /* Drains, stops and frees everything. */
 void ma_app_stop(struct ma_app *app);
+/* The level and form of a configuration's log lines. */
+enum ma_log_level ma_app_log_level(const struct ma_conf *conf);
+int ma_app_log_json(const struct ma_conf *conf); /* as ma_log_new takes it */
 /* SIGHUP: reads the configuration and key files again. Keeps the old ones when the new are wrong. */
 void ma_app_reload(struct ma_app *app);
 /* The address the API listens on, for the ready line. Borrowed. */
@@ -87,6 +93,9 @@ void ma_app_count_commit(const struct ma_app *app);
 bool ma_app_may_remember(const struct ma_app *app, const struct ma_ctx *ctx);
 /* True once stopping began: new work is refused. */
 bool ma_app_stopping(const struct ma_app *app);
+/* The metrics as Prometheus reads them; what must be looked up is looked up with the given reader, and left out where
+ * it cannot be. Any thread. */
+MA_MUST_USE int ma_app_metrics_text(const struct ma_app *app, struct ma_db *reader, struct ma_buf *out);
 /* Health: NULL when ready, else what is wrong (static). Uses the given reader. */
 const char *ma_app_not_ready(const struct ma_app *app, struct ma_db *reader);
 

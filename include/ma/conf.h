@@ -102,7 +102,8 @@ struct ma_conf {
         struct ma_conf_strlist headers; /* cors.allow_headers: extra request headers preflights allow */
     } cors;
 
-    const char *log_level; /* "error", "warn", "info", "debug" */
+    const char *log_level;  /* "error", "warn", "info", "debug" */
+    const char *log_format; /* "auto", "json", "text" */
 };
 
 /* Parses and validates (cross-field checks included). On failure prints nothing; `why` receives

@@ -5,6 +5,7 @@
 #define MA_DPOP_H
 
 #include "ma/crypto.h"
+#include "ma/metrics.h"
 #include "ma/rand.h"
 
 #define MA_DPOP_MAX 4096         /* bytes of a proof */
@@ -18,6 +19,9 @@ struct ma_dpop;
 /* The nonce key is made at random: nonces of an earlier process are not known. */
 MA_MUST_USE int ma_dpop_new(const struct ma_rand *r, struct ma_dpop **ret);
 void ma_dpop_free(struct ma_dpop *d);
+
+/* Counts signature checks there from now on. Before any other thread uses d. */
+void ma_dpop_observe(struct ma_dpop *d, struct ma_metrics *m);
 
 struct ma_dpop_ask {
     const char *method;          /* htm: "POST" */

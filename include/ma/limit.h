@@ -5,6 +5,7 @@
 #ifndef MA_LIMIT_H
 #define MA_LIMIT_H
 
+#include "ma/metrics.h"
 #include "ma/rand.h"
 
 enum ma_bucket {
@@ -16,12 +17,14 @@ enum ma_bucket {
     MA_BUCKET_LOGIN,  /* failed logins of an identifier from an address */
     MA_BUCKET_NOTICE, /* how often such an address is noted */
     MA_BUCKET_FLOW,   /* sign-ins that an address begins */
-    MA_BUCKET__COUNT
+    MA_BUCKET__COUNT  /* more are counted behind these: enum ma_m_bucket */
 };
 
 struct ma_limits;
 MA_MUST_USE int ma_limits_new(const struct ma_rand *r, struct ma_limits **ret); /* owned (ma_limits_free) */
 void ma_limits_free(struct ma_limits *l);
+/* Counts refusals there from now on (by both functions below). Before any other thread uses l. */
+void ma_limits_observe(struct ma_limits *l, struct ma_metrics *m);
 
 struct ma_limit_state {
     bool allowed;

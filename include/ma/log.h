@@ -2,6 +2,8 @@
  * Structured events on stderr: an event name that is a constant, and typed fields.
  * One line each: JSON (default when stderr is not a terminal) or key=value; "<N>" priority
  * prefix when stderr is the journal (JOURNAL_STREAM). Thread-safe; lines are never torn.
+ * A line of a thread that works for a request (ma_trace_enter) says for which one: request_id, and in a trace
+ * trace_id, span_id and parent_span_id, stand before its own fields.
  * Strings are escaped and cut at 256 bytes. Never pass a secret: MA_KV_SECRET prints a length.
  */
 #ifndef MA_LOG_H
@@ -27,6 +29,8 @@ struct ma_log;
 
 /* Owned (ma_log_free). fd is borrowed. json < 0: decide by isatty(fd). */
 struct ma_log *ma_log_new(int fd, enum ma_log_level max_level, int json);
+/* Another level and form from now on. Thread-safe. */
+void ma_log_configure(struct ma_log *lg, enum ma_log_level max_level, int json);
 void ma_log_free(struct ma_log *lg);
 void ma_log_write(struct ma_log *lg, enum ma_log_level level, const char *event, const struct ma_kv *kv, size_t n);
 

@@ -58,6 +58,7 @@ int ma_cmd_restore(struct ma_cmd *c);
 int ma_cmd_keys_export(struct ma_cmd *c);
 int ma_cmd_keys_import(struct ma_cmd *c);
 int ma_cmd_health(struct ma_cmd *c);
+int ma_cmd_metrics(struct ma_cmd *c);
 int ma_cmd_check_config(struct ma_cmd *c);
 int ma_cmd_breached_build(struct ma_cmd *c);
 int ma_cmd_breached_check(struct ma_cmd *c);
@@ -100,7 +101,7 @@ MA_MUST_USE int ma_admin_decode(struct ma_arena *a, struct ma_span header, struc
 enum ma_admin_speech { MA_SPEECH_NONE, MA_SPEECH_FRAME, MA_SPEECH_HTTP };
 /* What the peer's first byte begins; waits for it. Nothing is consumed. */
 enum ma_admin_speech ma_admin_listen(int fd, const struct ma_frame_wait *wait);
-/* Answers one GET or HEAD of /health/live or /health/ready. */
+/* Answers one GET or HEAD of /health/live, /health/ready or /metrics. */
 void ma_admin_http(int fd, const struct ma_frame_wait *wait, const struct ma_admin_env *env);
 
 #endif

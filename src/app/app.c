@@ -15,6 +15,7 @@
 #include "ma/http.h"
 #include "ma/lanes.h"
 #include "ma/methods.h"
+#include "ma/metrics.h"
 #include "ma/oauth.h"
 #include "ma/tls.h"
 
@@ -29,6 +30,7 @@ static void finished(struct ma_ctx *ctx)
             ma_lane_push(ctx->app->lanes, ctx->step_lane, ctx);
             return;
         }
+        ma_metrics_add(ctx->app->metrics, MA_M_LANE_REFUSED, ctx->step_lane, 0, 1);
         ctx->step = NULL;
         (void)ma_problem_retry(ctx, MA_P_UNAVAILABLE, "The server is busy.", 1);
     }
@@ -151,6 +153,8 @@ static int open_storage(struct ma_app *app, const struct ma_conf *conf, char why
     if (r == MA_OK)
         r = ma_jose_open(conf, app->clock, app->rand, app->log, &app->jose, why);
     if (r == MA_OK)
+        ma_jose_observe(app->jose, app->metrics);
+    if (r == MA_OK)
         r = ma_templates_load(conf->delivery.templates, &app->templates, why);
     if (r == MA_OK)
         r = ma_app_state_reload(app, app->writer);
@@ -164,6 +168,7 @@ static int start_lanes(struct ma_app *app, const struct ma_conf *conf, char why[
         .database = conf->database,
         .writer = app->writer,
         .log = app->log,
+        .metrics = app->metrics,
         .queue = conf->limits.queue,
         .write_batch = conf->limits.write_batch,
         .finished = finished,
@@ -174,9 +179,13 @@ static int start_lanes(struct ma_app *app, const struct ma_conf *conf, char why[
     };
     int r = ma_limits_new(app->rand, &app->limits);
     if (r == MA_OK)
+        ma_limits_observe(app->limits, app->metrics);
+    if (r == MA_OK)
         r = ma_auth_cache_new(app->rand, &app->auth_cache);
     if (r == MA_OK)
         r = ma_dpop_new(app->rand, &app->dpop);
+    if (r == MA_OK)
+        ma_dpop_observe(app->dpop, app->metrics);
     if (r == MA_OK)
         r = ma_list_cache_new(&app->list_cache);
     if (r == MA_OK)
@@ -197,6 +206,7 @@ static int start_courier(struct ma_app *app, const struct ma_conf *conf, char wh
         .database = conf->database,
         .clock = app->clock,
         .log = app->log,
+        .metrics = app->metrics,
         .vault = app->vault,
         .write = write_through,
         .write_arg = app->lanes,
@@ -229,6 +239,7 @@ static int start_listeners(struct ma_app *app, const struct ma_conf *conf, char 
     if (r == MA_OK && conf->metrics_listen[0]) {
         struct ma_http_env health = {.app = app, .listen = conf->metrics_listen, .threads = 1};
         health.routes = ma_api_health_routes(&health.n_routes);
+        health.first_row = ma_app_health_row();
         r = ma_http_start(&health, &app->health, why);
     }
     return r;
@@ -275,7 +286,9 @@ int ma_app_start(struct ma_conf *conf, const struct ma_clock *clock, struct ma_l
     app->rand = ma_rand_system();
     app->log = log;
     app->shared = ma_shared_new(conf);
-    int r = app->shared ? start_parts(app, conf, part) : MA_E_NOMEM;
+    int r = app->shared ? ma_app_metrics_new(app) : MA_E_NOMEM;
+    if (r == MA_OK)
+        r = start_parts(app, conf, part);
     if (r < 0) {
         (void)snprintf(why, 512, "%s", part[0] ? part : ma_err_text(r));
         ma_app_stop(app);
@@ -337,6 +350,7 @@ void ma_app_stop(struct ma_app *app)
     /* The writer last: its close checkpoints the log. */
     ma_db_close(app->writer);
     ma_vault_close(app->vault);
+    ma_metrics_free(app->metrics);
     free((void *)(uintptr_t)app->routes);
     free(app);
 }

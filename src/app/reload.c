@@ -48,6 +48,23 @@ static int state_again(struct ma_app *app, const char *database)
     return r;
 }
 
+enum ma_log_level ma_app_log_level(const struct ma_conf *conf)
+{
+    static const struct {
+        const char *name;
+        enum ma_log_level level;
+    } levels[] = {{"error", MA_LOG_ERROR}, {"warn", MA_LOG_WARN}, {"debug", MA_LOG_DEBUG}};
+    for (size_t i = 0; i < MA_COUNT(levels); i++)
+        if (strcmp(conf->log_level, levels[i].name) == 0)
+            return levels[i].level;
+    return MA_LOG_INFO;
+}
+
+int ma_app_log_json(const struct ma_conf *conf)
+{
+    return strcmp(conf->log_format, "auto") == 0 ? -1 : strcmp(conf->log_format, "json") == 0;
+}
+
 static void warn_restart(struct ma_app *app, const struct ma_conf *fresh)
 {
     char keys[256] = "";
@@ -72,6 +89,7 @@ void ma_app_reload(struct ma_app *app)
     struct ma_conf_ref *fresh = ma_conf_ref_new(conf);
     if (!fresh)
         return;
+    ma_log_configure(app->log, ma_app_log_level(conf), ma_app_log_json(conf));
     warn_restart(app, conf);
     if (ma_jose_reload(app->jose, conf, why) < 0)
         ma_log(app->log, MA_LOG_ERROR, "reload.issuers_kept", MA_KV_S("why", why));

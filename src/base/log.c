@@ -5,12 +5,14 @@
 
 #include "ma/clock.h"
 #include "ma/codec.h"
+#include "ma/trace.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -26,8 +28,8 @@ _Static_assert(LINE_CAP <= PIPE_BUF, "a longer line could be torn by another wri
 
 struct ma_log {
     int fd;
-    enum ma_log_level max_level;
-    bool json;
+    _Atomic int max_level;
+    _Atomic bool json;
     bool journal;
     pthread_mutex_t lock; /* guards held */
     size_t n_held;
@@ -193,18 +195,31 @@ static const char *level_name(enum ma_log_level level)
     return "debug";
 }
 
-static void line_head(struct line *l, const struct ma_log *lg, enum ma_log_level level, const char *event)
+static void line_head(struct line *l, const struct ma_log *lg, enum ma_log_level level, const char *event, bool json)
 {
     char when[MA_ISO_LEN + 1];
     ma_iso_ms(ma_clock_system()->wall_ms(ma_clock_system()), when);
     if (lg->journal)
         line_printf(l, "<%d>", (int)level);
-    line_str(l, lg->json ? "{\"ts\":\"" : "ts=");
+    line_str(l, json ? "{\"ts\":\"" : "ts=");
     line_str(l, when);
-    line_str(l, lg->json ? "\",\"level\":\"" : " level=");
+    line_str(l, json ? "\",\"level\":\"" : " level=");
     line_str(l, level_name(level));
-    line_str(l, lg->json ? "\",\"event\":" : " event=");
-    line_text(l, ma_span_str(event), lg->json);
+    line_str(l, json ? "\",\"event\":" : " event=");
+    line_text(l, ma_span_str(event), json);
+}
+
+/* Whom the thread works for: before the fields, so that no line is too long for it. True when it named the request. */
+static bool line_trace(struct line *l, bool json)
+{
+    const struct ma_trace *t = ma_trace_current();
+    if (!t || !t->request_id)
+        return false;
+    const struct ma_kv of[] = {MA_KV_S("request_id", t->request_id), MA_KV_S("trace_id", t->trace_id),
+                               MA_KV_S("span_id", t->span_id), MA_KV_S("parent_span_id", t->parent_id)};
+    for (size_t i = 0; i < (t->trace_id[0] ? MA_COUNT(of) : 1); i++)
+        line_field(l, &of[i], json);
+    return true;
 }
 
 static void line_end(struct line *l, bool json)
@@ -238,12 +253,17 @@ struct ma_log *ma_log_new(int fd, enum ma_log_level max_level, int json)
     if (!lg)
         return NULL;
     lg->fd = fd;
-    lg->max_level = max_level;
-    lg->json = json < 0 ? !isatty(fd) : json != 0;
+    ma_log_configure(lg, max_level, json);
     lg->journal = is_journal(fd);
     lg->n_held = 0;
     (void)pthread_mutex_init(&lg->lock, NULL);
     return lg;
+}
+
+void ma_log_configure(struct ma_log *lg, enum ma_log_level max_level, int json)
+{
+    atomic_store_explicit(&lg->max_level, (int)max_level, memory_order_relaxed);
+    atomic_store_explicit(&lg->json, json < 0 ? !isatty(lg->fd) : json != 0, memory_order_relaxed);
 }
 
 void ma_log_free(struct ma_log *lg)
@@ -304,16 +324,19 @@ static void emit(struct ma_log *lg, const struct line *l, bool hold)
 static void compose(struct ma_log *lg, enum ma_log_level level, const char *event, const struct ma_kv *kv, size_t n,
                     bool hold)
 {
-    if (!lg || level > lg->max_level)
+    if (!lg || (int)level > atomic_load_explicit(&lg->max_level, memory_order_relaxed))
         return;
+    const bool json = atomic_load_explicit(&lg->json, memory_order_relaxed);
     int saved = errno; /* logging must not disturb the error that is being handled */
     struct line l MA_UNINITIALIZED;
     l.n = 0;
     l.full = false;
-    line_head(&l, lg, level, event);
+    line_head(&l, lg, level, event, json);
+    const bool named = line_trace(&l, json);
     for (size_t i = 0; i < n && !l.full; i++)
-        line_field(&l, &kv[i], lg->json);
-    line_end(&l, lg->json);
+        if (!named || strcmp(kv[i].key, "request_id") != 0)
+            line_field(&l, &kv[i], json);
+    line_end(&l, json);
     emit(lg, &l, hold);
     errno = saved;
 }

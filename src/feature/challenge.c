@@ -68,6 +68,7 @@ static int start_code(struct ma_ctx *ctx, struct ma_span flow_mac, const struct 
     if (r < 0)
         return r;
     if (!s.allowed) {
+        ma_counter_refused(ctx, &rule);
         ret->verdict = MA_SIGNIN_TOO_MANY;
         ret->retry_after_s = (s.retry_after_ms + 999) / 1000;
         return MA_OK;

@@ -37,6 +37,8 @@ MA_MUST_USE int ma_code_mac(struct ma_ctx *ctx, struct ma_span session_mac, stru
 MA_MUST_USE int ma_pending_insert(struct ma_ctx *ctx, struct ma_method *m);
 /* Takes a token of a durable bucket or answers 429. */
 MA_MUST_USE int ma_counter_require(struct ma_ctx *ctx, const struct ma_counter_rule *rule);
+/* Counts a refusal by that counter. */
+void ma_counter_refused(const struct ma_ctx *ctx, const struct ma_counter_rule *rule);
 struct ma_counter_rule ma_rule_otp_failures(const struct ma_ctx *ctx);
 struct ma_counter_rule ma_rule_messages(const struct ma_ctx *ctx, enum ma_factor type);
 

@@ -144,12 +144,27 @@ struct ma_counter_rule ma_rule_otp_failures(const struct ma_ctx *ctx)
     return (struct ma_counter_rule){"otp_failures", ctx->conf->rate_limit.otp_failures_per_hour, HOUR_MS};
 }
 
+void ma_counter_refused(const struct ma_ctx *ctx, const struct ma_counter_rule *rule)
+{
+    static const struct {
+        const char *name;
+        enum ma_m_bucket bucket;
+    } known[] = {{"otp_failures", MA_M_BUCKET_CODES},
+                 {"email", MA_M_BUCKET_EMAIL},
+                 {"sms", MA_M_BUCKET_SMS},
+                 {"password_reuse", MA_M_BUCKET_PASSWORD_REUSE}};
+    for (size_t i = 0; i < MA_COUNT(known); i++)
+        if (strcmp(rule->name, known[i].name) == 0)
+            ma_metrics_add(ctx->app->metrics, MA_M_RATE_LIMITED, known[i].bucket, 0, 1);
+}
+
 int ma_counter_require(struct ma_ctx *ctx, const struct ma_counter_rule *rule)
 {
     struct ma_counter_state s;
     int r = ma_counter_take(ctx->db, ctx->who.user_id, rule, ctx->now_ms, &s);
     if (r < 0 || s.allowed)
         return r;
+    ma_counter_refused(ctx, rule);
     return ma_problem_retry(ctx, MA_P_TOO_MANY, "Too many messages to this user; try again later.",
                             (s.retry_after_ms + 999) / 1000);
 }

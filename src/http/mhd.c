@@ -16,6 +16,7 @@
 #include "ma/app.h"
 #include "ma/codec.h"
 #include "ma/lanes.h"
+#include "ma/metrics.h"
 #include "ma/tls.h"
 
 /* A request line and a token of 8 KiB each, and 16 KiB for the rest, or for the longest Location of an answer (a
@@ -199,6 +200,7 @@ static int ctx_begin(struct ma_http_server *s, struct ma_worker *w, struct ma_ct
     (void)memcpy(ctx->request_id, w->prefix, 16);
     for (int i = 31; i >= 16; i--, no >>= 4)
         ctx->request_id[i] = "0123456789abcdef"[no & 15];
+    ctx->trace.request_id = ctx->request_id;
     return MA_OK;
 }
 
@@ -237,6 +239,7 @@ static void common_headers(struct ma_ctx *ctx)
     }
     if (api && !has_header(ctx, "Cache-Control"))
         ma_header(ctx, "Cache-Control", "no-store");
+    ma_header(ctx, "x-request-id", ctx->request_id);
     ma_cors_finish(ctx);
     if (this_worker->server->env.tls && ctx->conf->tls.hsts_max_age > 0) /* RFC 6797 section 7.1 */
         ma_header(ctx, "Strict-Transport-Security",
@@ -245,9 +248,21 @@ static void common_headers(struct ma_ctx *ctx)
         ma_header(ctx, "Connection", "close");
 }
 
+/* Before the answer leaves: who has received it finds it counted. */
+static void count_answer(const struct ma_ctx *ctx)
+{
+    const struct ma_http_env *env = &this_worker->server->env;
+    struct ma_metrics *m = ctx->app->metrics;
+    size_t row = ctx->route ? env->first_row + (size_t)(ctx->route - env->routes) : MA_M_NO_ROW;
+    unsigned op = ma_metrics_operation(m, row);
+    ma_metrics_add(m, MA_M_REQUESTS, op, ma_metrics_status(ctx->resp.status), 1);
+    ma_metrics_observe(m, MA_M_REQUEST_TIME, op, ma_mono_us() - ctx->started_us);
+}
+
 static enum MHD_Result send_answer(struct MHD_Connection *connection, struct ma_ctx *ctx)
 {
     common_headers(ctx);
+    count_answer(ctx);
     struct ma_span body = ctx->resp.content_type ? ma_buf_view(&ctx->resp.body) : MA_SPAN_NULL;
     /* The API takes a non-const pointer but PERSISTENT memory is only read. */
     struct MHD_Response *response = MHD_create_response_from_buffer(
@@ -365,9 +380,10 @@ static enum MHD_Result first_call(struct ma_http_server *s, struct MHD_Connectio
     const char *fault = ma_screen_finish(&screen, strcmp(version, "HTTP/1.1") == 0);
     if (screen.out_of_memory || !ctx->req.target.p)
         return MHD_NO;
+    struct ma_addr peer = ctx->req.client;
+    ma_correlate(ctx, &peer);
     if (fault)
         return refuse(connection, ctx, MA_P_BAD_REQUEST, fault);
-    struct ma_addr peer = ctx->req.client;
     ma_forwarded_apply(ctx, &peer);
     ctx->req.verb = ma_verb_parse(method);
     ctx->req.head = ctx->req.verb == MA_HEAD;
@@ -406,6 +422,7 @@ static enum MHD_Result take_body(struct ma_ctx *ctx, const char *data, size_t *n
 static enum MHD_Result hand_over(struct MHD_Connection *connection, struct ma_ctx *ctx)
 {
     if (!ma_lane_reserve(ctx->app->lanes, ctx->step_lane)) {
+        ma_metrics_add(ctx->app->metrics, MA_M_LANE_REFUSED, ctx->step_lane, 0, 1);
         (void)ma_problem_retry(ctx, MA_P_UNAVAILABLE, "The server is busy.", 1);
         return send_answer(connection, ctx);
     }
@@ -442,17 +459,12 @@ static enum MHD_Result last_call(struct MHD_Connection *connection, struct ma_ct
     return run(connection, ctx);
 }
 
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
-                                  const char *version, const char *upload_data, size_t *upload_data_size,
-                                  void **con_cls)
+static enum MHD_Result go_on(struct ma_http_server *s, struct MHD_Connection *connection, struct ma_ctx *ctx,
+                             const char *method, const char *version, const char *upload_data, size_t *upload_data_size)
 {
-    (void)url;
-    struct ma_ctx *ctx = *con_cls;
-    if (!ctx)
-        return MHD_NO;
     switch (ctx->phase) {
     case PH_NEW:
-        return first_call(cls, connection, ctx, method, version);
+        return first_call(s, connection, ctx, method, version);
     case PH_BODY:
         if (*upload_data_size > 0)
             return take_body(ctx, upload_data, upload_data_size);
@@ -467,6 +479,20 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     }
 }
 
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
+                                  const char *version, const char *upload_data, size_t *upload_data_size,
+                                  void **con_cls)
+{
+    (void)url;
+    struct ma_ctx *ctx = *con_cls;
+    if (!ctx)
+        return MHD_NO;
+    const struct ma_trace *before = ma_trace_enter(&ctx->trace);
+    enum MHD_Result r = go_on(cls, connection, ctx, method, version, upload_data, upload_data_size);
+    (void)ma_trace_enter(before);
+    return r;
+}
+
 static void on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
                          enum MHD_RequestTerminationCode code)
 {
@@ -479,7 +505,11 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     struct ma_conn *c = conn_of(connection);
     if (c)
         ma_conn_idle(s->deadlines, c);
+    if (ctx->phase != PH_SENT)
+        ma_metrics_add(ctx->app->metrics, MA_M_ABORTED, 0, 0, 1);
+    const struct ma_trace *before = ma_trace_enter(&ctx->trace);
     ma_access_log(ctx);
+    (void)ma_trace_enter(before);
     ctx_put(ctx);
     atomic_fetch_sub_explicit(&s->in_flight, 1, memory_order_release);
 }
@@ -488,7 +518,9 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
                           enum MHD_ConnectionNotificationCode code)
 {
     struct ma_http_server *s = cls;
-    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+    bool opened = code == MHD_CONNECTION_NOTIFY_STARTED;
+    ma_metrics_add(s->env.app->metrics, MA_M_CONNECTIONS, 0, 0, opened ? 1 : -1);
+    if (opened) {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
         struct ma_conn *c = info ? ma_conn_open(s->deadlines, info->connect_fd) : NULL;
         *socket_context = c;

@@ -21,6 +21,8 @@ enum {
     H_XFF,
     H_XFP,
     H_XFH,
+    H_REQUEST_ID,
+    H_TRACEPARENT,
     H__COUNT
 };
 
@@ -43,6 +45,8 @@ static const struct {
     [H_XFF] = {"x-forwarded-for", 15, false},
     [H_XFP] = {"x-forwarded-proto", 17, false},
     [H_XFH] = {"x-forwarded-host", 16, false},
+    [H_REQUEST_ID] = {"x-request-id", 12, false}, /* two of them joined are no id, and ignored */
+    [H_TRACEPARENT] = {"traceparent", 11, false}, /* likewise */
 };
 
 /* RFC 9110 §5.6.2 tchar */
@@ -121,6 +125,10 @@ static struct ma_span *slot(struct ma_req *req, int h)
         return &req->x_forwarded_proto;
     case H_XFH:
         return &req->x_forwarded_host;
+    case H_REQUEST_ID:
+        return &req->x_request_id;
+    case H_TRACEPARENT:
+        return &req->traceparent;
     default:
         return NULL;
     }

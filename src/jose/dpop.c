@@ -17,6 +17,7 @@
 struct ma_dpop {
     uint8_t *nonce_key;
     struct ma_replay *seen;
+    struct ma_metrics *metrics; /* NULL: nothing is counted */
 };
 
 int ma_dpop_new_sized(const struct ma_rand *r, size_t room, struct ma_dpop **ret)
@@ -39,6 +40,11 @@ int ma_dpop_new_sized(const struct ma_rand *r, size_t room, struct ma_dpop **ret
 int ma_dpop_new(const struct ma_rand *r, struct ma_dpop **ret)
 {
     return ma_dpop_new_sized(r, MA_REPLAY_ROOM, ret);
+}
+
+void ma_dpop_observe(struct ma_dpop *d, struct ma_metrics *m)
+{
+    d->metrics = m;
 }
 
 void ma_dpop_free(struct ma_dpop *d)
@@ -391,7 +397,8 @@ static void key_free_p(struct ma_key **k)
     ma_key_free(*k);
 }
 
-static const char *check_signature(struct ma_arena *a, const struct proof *p, char jkt[MA_JKT_LEN + 1])
+static const char *check_signature(struct ma_metrics *m, struct ma_arena *a, const struct proof *p,
+                                   char jkt[MA_JKT_LEN + 1])
 {
     MA_CLEANUP(key_free_p) struct ma_key *key = NULL;
     int r = ma_jwk_key(a, &p->header.jwk.text, &key);
@@ -400,6 +407,7 @@ static const char *check_signature(struct ma_arena *a, const struct proof *p, ch
     if (r < 0)
         return r == MA_E_NOMEM ? MA_JWS_NOMEM : "the DPoP proof's jwk is not a key for its algorithm";
     r = ma_key_verify(key, p->alg, p->input, p->sig);
+    ma_jose_count(m, p->alg, r == MA_OK ? MA_JWS_GOOD : MA_JWS_BAD_SIG);
     if (r < 0)
         return r == MA_E_NOMEM ? MA_JWS_NOMEM : "the DPoP proof's signature is wrong";
     return ma_jwk_thumbprint(key, a, jkt) == MA_OK ? NULL : MA_JWS_NOMEM;
@@ -435,7 +443,7 @@ enum ma_dpop_verdict ma_dpop_verify(struct ma_dpop *d, struct ma_arena *a, struc
     if (!problem)
         problem = check_claims(a, &p.claims, ask, now_s);
     if (!problem)
-        problem = check_signature(a, &p, ret_jkt);
+        problem = check_signature(d->metrics, a, &p, ret_jkt);
     *ret_why = problem ? problem : "";
     if (problem)
         return problem == MA_JWS_NOMEM ? MA_DPOP_BUSY : MA_DPOP_BAD;

@@ -5,6 +5,7 @@
 #include "int.h"
 #include "ma/buf.h"
 #include "ma/codec.h"
+#include "ma/trace.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,7 +164,10 @@ static int add_header(struct curl_slist **l, const char *line)
 
 static int make_headers(const struct ma_http_call *call, struct curl_slist **l)
 {
+    char trace[sizeof "traceparent: " + MA_TRACEPARENT_LEN] = "traceparent: ";
     int r = add_header(l, "Expect:"); /* no 100-continue round trip */
+    if (r == MA_OK && ma_traceparent_write(ma_trace_current(), trace + strlen(trace)))
+        r = add_header(l, trace);
     for (size_t i = 0; r == MA_OK && call->headers && call->headers[i]; i++)
         r = add_header(l, call->headers[i]);
     return r;

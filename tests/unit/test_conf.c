@@ -58,6 +58,7 @@ static void assert_default_top(const struct ma_conf *c)
     ck_assert(!c->network.allow_private && !c->network.allow_http_loopback);
     assert_list(&c->cors.headers, "");
     ck_assert_str_eq(c->log_level, "info");
+    ck_assert_str_eq(c->log_format, "auto");
 }
 
 static void assert_default_numbers(const struct ma_conf *c)
@@ -119,7 +120,7 @@ START_TEST(a_full_file)
         "listen = unix:/run/x.sock database = /tmp/d.db key_directory = keys\n"
         "admin_socket = \"/tmp/with \\\"quote\\\\.sock\" http_threads = 3\n"
         "trusted_proxies = {\"10.0.0.0/8\", \"fd00::/8\"}\r\n"
-        "token_service = no metrics_listen = \"[::1]:9100\" log_level = debug\n"
+        "token_service = no metrics_listen = \"[::1]:9100\" log_level = debug log_format = text\n"
         "issuer \"https://idp.example.com/\" { jwks_uri = \"file:/etc/jwks.json\" audience = \"api\"\n"
         "  algorithms = {\"EdDSA\"} provision = false }\n"
         "/* issuer \"https://no.example/\" {} */ issuer \"http://127.0.0.1:9/\" {}\n"
@@ -143,6 +144,7 @@ START_TEST(a_full_file)
     ck_assert(!c->token_service);
     ck_assert_str_eq(c->metrics_listen, "[::1]:9100");
     ck_assert_str_eq(c->log_level, "debug");
+    ck_assert_str_eq(c->log_format, "text");
     ck_assert_uint_eq(c->n_issuers, 2);
     ck_assert_str_eq(c->issuers[0].url, "https://idp.example.com/");
     ck_assert_str_eq(c->issuers[0].jwks_uri, "file:/etc/jwks.json");
@@ -282,6 +284,7 @@ static const struct {
     {"token_service = maybe", ":1: token_service must be true or false"},
     {"token_service = 1", ":1: token_service must be true or false"},
     {"webauthn { attestation = direct }", ":1: webauthn.attestation must be none or verified"},
+    {"log_format = JSON", ":1: log_format must be auto, json or text"},
     {"log_level = Info", ":1: log_level must be error, warn, info or debug"},
     /* origins */
     {"base_url = \"\"", ":1: base_url must be an origin"},
@@ -550,7 +553,7 @@ START_TEST(reference_has_every_key)
         ck_assert_msg(strstr(reference, row) != NULL, "no row for %s", name);
         keys++;
     }
-    ck_assert_uint_eq(keys, 72);
+    ck_assert_uint_eq(keys, 73);
     ck_assert_ptr_nonnull(strstr(reference, "**`issuer \"URL\" { }`**"));
     ck_assert_ptr_nonnull(strstr(reference, "**`rate_limit { }`**"));
     free(example);
@@ -564,7 +567,7 @@ static const struct {
     {"", ""},
     {"listen = \"127.0.0.1:8080\"", ""},
     {"listen = \"127.0.0.1:8081\"", "listen"},
-    {"log_level = debug rate_limit { user_reads = 5 } issuer \"https://a.example/\" {}", ""},
+    {"log_level = debug log_format = json rate_limit { user_reads = 5 } issuer \"https://a.example/\" {}", ""},
     {"http_threads = 2 database = x limits { queue = 3 header_timeout = 3 }", "database, http_threads, limits.queue"},
     {"custom_domains = {\"https://a.example\"} token_service = false", "custom_domains, token_service"},
     {"base_url = \"https://b.example\" custom_domains = {\"https://a.example\"} listen = \"b:1\" database = b "

@@ -15,6 +15,7 @@
 #include "ma/api.h"
 #include "ma/conf.h"
 #include "ma/crypto.h"
+#include "ma/metrics.h"
 #include "ma/problem.h"
 
 #define README "README.md"
@@ -131,14 +132,17 @@ static const char *ctl_text(void)
     return ma_arena_printf(arena, "```\n%s```\n", ma_admin_usage());
 }
 
+static const char *metrics_text(void)
+{
+    return ma_metrics_markdown(arena);
+}
+
 static const struct generated {
     const char *name;
     const char *(*make)(void);
 } generated[] = {
-    {"routes", routes_text},
-    {"errors", errors_text},
-    {"config", config_text},
-    {"ctl", ctl_text},
+    {"routes", routes_text}, {"errors", errors_text},   {"config", config_text},
+    {"ctl", ctl_text},       {"metrics", metrics_text},
 };
 
 static size_t line_of(const char *text, size_t n)
