@@ -103,6 +103,7 @@ struct ma_conf {
     } cors;
 
     const char *log_level; /* "error", "warn", "info", "debug" */
+    const char *log_file;  /* "": standard error */
 };
 
 /* Parses and validates (cross-field checks included). On failure prints nothing; `why` receives

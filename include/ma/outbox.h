@@ -39,11 +39,13 @@ MA_MUST_USE int ma_outbox_enqueue(struct ma_db *db, struct ma_vault *v, const st
 /* The courier thread. It reads with its own read-only connection and asks for its writes through
  * `write` (runs fn(db, arg) in the writer's next transaction and waits for the commit). */
 struct ma_courier;
+struct ma_heartbeats;
 struct ma_courier_env {
     const char *database;
     const struct ma_clock *clock;
     struct ma_log *log;
     struct ma_vault *vault;
+    struct ma_heartbeats *heartbeats; /* borrowed; NULL: nobody watches the thread */
     int (*write)(void *write_arg, int (*fn)(struct ma_db *, void *), void *arg);
     void *write_arg;
 };

@@ -3,10 +3,28 @@
  */
 #include "int.h"
 
+#include <errno.h>
+
 #include "ma/admin.h"
 #include "ma/breached.h"
 #include "ma/http.h"
 #include "ma/lanes.h"
+
+static void reopen_at(struct ma_app *app, const char *path)
+{
+    char text[128];
+    if (ma_log_reopen(app->log, path) < 0)
+        ma_log(app->log, MA_LOG_ERROR, "log.file_kept", MA_KV_S("path", path),
+               MA_KV_S("error", strerror_r(errno, text, sizeof text)));
+}
+
+void ma_app_log_reopen(struct ma_app *app)
+{
+    struct ma_conf_ref *ref = ma_app_conf(app);
+    reopen_at(app, ma_conf_ref_get(ref)->log_file);
+    ma_conf_unref(ref);
+    ma_log(app->log, MA_LOG_INFO, "log.reopened");
+}
 
 struct swap {
     struct ma_app *app;
@@ -58,6 +76,17 @@ static void warn_restart(struct ma_app *app, const struct ma_conf *fresh)
         ma_log(app->log, MA_LOG_WARN, "reload.needs_restart", MA_KV_S("keys", keys));
 }
 
+/* The file before the level, so that the old one hears why. */
+static void reload_log(struct ma_app *app, const struct ma_conf *fresh)
+{
+    struct ma_conf_ref *ref = ma_app_conf(app);
+    bool moved = strcmp(ma_conf_ref_get(ref)->log_file, fresh->log_file) != 0;
+    ma_conf_unref(ref);
+    if (moved)
+        reopen_at(app, fresh->log_file);
+    ma_log_set_level(app->log, ma_log_level_parse(fresh->log_level));
+}
+
 void ma_app_reload(struct ma_app *app)
 {
     char why[512] = "";
@@ -82,6 +111,11 @@ void ma_app_reload(struct ma_app *app)
     ma_app_tls_reload(app, conf);
     if (ma_breached_load(app->breached, conf->password_policy.breached_file, why) < 0)
         ma_log(app->log, MA_LOG_ERROR, "reload.breached_kept", MA_KV_S("why", why));
+    for (size_t i = 0; i < app->n_more; i++)
+        ma_http_reload(app->more[i], conf);
+    if (app->health)
+        ma_http_reload(app->health, conf);
+    reload_log(app, conf);
     char database[4096];
     size_t n = strlen(conf->database);
     bool fits = n < sizeof database;
