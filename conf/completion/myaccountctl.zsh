@@ -1,0 +1,70 @@
+#compdef myaccountctl
+# SPDX-License-Identifier: Apache-2.0
+# zsh completion of myaccountctl. The list of commands is made from the code:
+# MA_DOCS_WRITE=1 build/asan/tests/test_manuals
+
+# command|arguments|options
+local table='
+# commands:begin
+apply|STATE.json|--dry-run
+export||
+token||--user --client --scope --audience --amr --ttl --auth-time
+user list||
+user show|ID|
+user delete|ID|
+method list|USER|
+method reset|USER [ID]|
+account list|USER|
+account check|USER [ID]|
+audit||--user --since
+keys list||
+keys rotate||
+outbox list||
+outbox retry|[ID]|
+routes||
+backup|FILE|
+health||
+check-config||
+# commands:end
+'
+
+local -a said options
+local word pending row name
+for word in ${words[2,CURRENT-1]}; do
+    if [[ -n $pending ]]; then
+        pending=
+    elif [[ $word == --(dry-run|help) || $word == --*=* ]]; then
+        continue
+    elif [[ $word == --* ]]; then
+        pending=$word
+    else
+        said+=($word)
+    fi
+done
+if [[ $pending == --config ]]; then
+    _files
+    return
+elif [[ -n $pending ]]; then
+    return 1 # a value that is not ours to guess
+fi
+for row in ${(M)${(f)table}:#[a-z]*}; do
+    name=${row%%|*}
+    if (( $#said )) && [[ $name == $said[1] || $name == "$said[1] $said[2]" ]]; then
+        if [[ $PREFIX == -* ]]; then
+            compadd -- --config --help ${=row##*|}
+        elif [[ $row == *\|*(STATE.json|FILE)*\|* ]]; then
+            _files
+        fi
+        return
+    fi
+    if (( ! $#said )); then
+        options+=(${name%% *})
+    elif [[ $#said == 1 && $name == "$said[1] "* ]]; then
+        options+=(${name#* })
+    fi
+done
+if [[ $PREFIX == -* ]]; then
+    compadd -- --config --help
+else
+    compadd -- ${(u)options}
+fi
