@@ -9,7 +9,8 @@ SHELL := /bin/bash
 RUN_PKGS := gcc libc6-dev pkg-config libmicrohttpd-dev libgnutls28-dev libjansson-dev libjwt-dev libssl-dev libsqlite3-dev \
             libcurl4-openssl-dev libconfuse-dev libargon2-dev libcrypt-dev liboath-dev ca-certificates curl jq oathtool
 TEST_PKGS := $(RUN_PKGS) check libsubunit-dev libfido2-dev clang-format universal-ctags shellcheck openssl \
-             sqlite3 util-linux debhelper dpkg-dev fakeroot lintian logrotate mandoc python3-minimal systemd
+             sqlite3 util-linux debhelper dpkg-dev fakeroot lintian logrotate mandoc python3-minimal systemd \
+             systemd-container
 # Beside these, and only where apt has it: without it the browser tests are skipped, and counted as skipped.
 BROWSER_PKGS := chromium
 DEB_PKGS := $(RUN_PKGS) debhelper dpkg-dev fakeroot

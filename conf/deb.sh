@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# What `make deb` does after building: assembles a Debian source tree in build/deb, where debian/ stands at the top, and
-# builds the packages there from the objects that are there already.
+# What `make deb` does after building: assembles a Debian source tree in build/deb (or $DEB_OUT), where debian/ stands at
+# the top, and builds the packages there from the objects that are there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${BUILD:-build}
-out=$build/deb
+out=${DEB_OUT:-$build/deb}
 version=$(sed -nE 's/^#define MA_VERSION "(.*)"$/\1/p' include/ma/version.h)
 tree=$out/myaccountd-$version
 
