@@ -66,14 +66,17 @@ static int state_again(struct ma_app *app, const char *database)
     return r;
 }
 
-static void warn_restart(struct ma_app *app, const struct ma_conf *fresh)
+/* What needs a restart is named and stays as it is: half of it in force would be worse than none. */
+static int keep_running(struct ma_app *app, struct ma_conf *fresh)
 {
     char keys[256] = "";
     struct ma_conf_ref *ref = ma_app_conf(app);
     ma_conf_needs_restart(ma_conf_ref_get(ref), fresh, keys);
+    int r = ma_conf_keep(fresh, ma_conf_ref_get(ref));
     ma_conf_unref(ref);
     if (keys[0])
         ma_log(app->log, MA_LOG_WARN, "reload.needs_restart", MA_KV_S("keys", keys));
+    return r;
 }
 
 /* The file before the level, so that the old one hears why. */
@@ -99,9 +102,11 @@ void ma_app_reload(struct ma_app *app)
         return;
     }
     struct ma_conf_ref *fresh = ma_conf_ref_new(conf);
-    if (!fresh)
+    if (!fresh || keep_running(app, conf) < 0) {
+        ma_conf_unref(fresh);
+        ma_log(app->log, MA_LOG_ERROR, "reload.refused", MA_KV_S("why", ma_err_text(MA_E_NOMEM)));
         return;
-    warn_restart(app, conf);
+    }
     if (ma_jose_reload(app->jose, conf, why) < 0)
         ma_log(app->log, MA_LOG_ERROR, "reload.issuers_kept", MA_KV_S("why", why));
     reload_templates(app, conf);
