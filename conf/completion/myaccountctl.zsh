@@ -18,7 +18,7 @@ account list|USER|
 account check|USER [ID]|
 audit||--user --since
 keys list||
-keys rotate||
+keys rotate|[RS256/ES256]|
 outbox list||
 outbox retry|[ID]|
 routes||

@@ -102,7 +102,7 @@ const NAMES = ['account', 'apply', 'audit', 'backup', 'check-config', 'export', 
 const CASES = [
   [[''], NAMES, true], [['us'], ['user']], [['user', ''], ['delete', 'list', 'show'], true], [['--config', '/etc/x.conf', 'user', 's'], ['show']],
   [['--con'], ['--config']], [['audit', '--us'], ['--user']], [['audit', '--user', ''], []], [['apply', '--d'], ['--dry-run']],
-  [['backup', 'Make'], ['Makefile']], [['--config', 'Make'], ['Makefile']], [['user', 'show', ''], []], [['nonsense', ''], []],
+  [['backup', 'Make'], ['Makefile']], [['--config', 'Make'], ['Makefile']], [['user', 'show', ''], []], [['keys', 'rotate', '--'], ['--config', '--help']], [['nonsense', ''], []],
 ];
 for (const shell of ['bash', 'zsh'])
   test(`completion in ${shell}`, { skip: without(shell) }, async (t) => {

@@ -163,7 +163,10 @@ static const char *commands_table(void)
         size_t len = dash ? (size_t)(dash - c[i].usage) : strlen(c[i].usage);
         while (len > 0 && strchr(" [", c[i].usage[len - 1]))
             len--;
-        ma_buf_printf(&b, "%s|%.*s|", c[i].name, (int)len, c[i].usage);
+        ma_buf_printf(&b, "%s|", c[i].name);
+        for (size_t k = 0; k < len; k++) /* a bar parts the columns */
+            ma_buf_byte(&b, (uint8_t)(c[i].usage[k] == '|' ? '/' : c[i].usage[k]));
+        ma_buf_byte(&b, '|');
         put_options(&b, &c[i]);
         ma_buf_byte(&b, '\n');
     }
@@ -221,6 +224,12 @@ static size_t count(const char *text, const char *part)
     return n;
 }
 
+static bool is_one_of(const char *word, const char *words)
+{
+    const char *at = strstr(words, word);
+    return at && (at == words || at[-1] == ' ') && strchr(" ", at[strlen(word)]);
+}
+
 /* What follows a command's name in the manual, as plain words: "Ar USER Op Ar ID" becomes "USER [ID]". */
 static const char *plain(const char *mdoc)
 {
@@ -240,9 +249,9 @@ static const char *plain(const char *mdoc)
             bracket |= opens && strcmp(w, "Oo") != 0;
             if (strcmp(w, "Oc") == 0)
                 ma_buf_byte(&b, ']');
-            if (opens || strcmp(w, "Oc") == 0 || strcmp(w, "Ar") == 0 || strcmp(w, "Fl") == 0 || strcmp(w, ".Fl") == 0)
+            if (opens || is_one_of(w, "Oc Ar Cm Fl .Fl"))
                 continue;
-            bool glued = b.n == 0 || b.p[b.n - 1] == '[';
+            bool glued = b.n == 0 || strchr("[|", b.p[b.n - 1]) || *w == '|';
             ma_buf_printf(&b, "%s%s%s", glued ? "" : " ", *w == '-' ? "-" : "", w);
         }
         if (bracket)
