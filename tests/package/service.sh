@@ -38,6 +38,8 @@ check 'a read in the sandbox' is "$(as_alice $api/factors)" 200
 check 'a write in the sandbox' is "$(as_alice $api/authentication-methods -d '{"type":"totp"}')" 202
 check 'a message in the sandbox' is "$(as_alice $api/authentication-methods -d '{"type":"phone","phone_number":"+15551230001"}')" 202
 check 'the message is in the spool' until_is 'ls /var/lib/myaccountd/spool | wc -l' 1
+check 'a backup where the sandbox lets it' ctl backup /var/lib/myaccountd/backup.db
+check 'and nowhere else' is "$(ctl backup /etc/backup.db >/dev/null 2>&1; echo $?)" 1
 check 'reload' systemctl reload myaccountd
 check 'reload was logged' until_is 'journalctl -u myaccountd -o cat | grep -c "\"reloaded\""' 1
 echo 'nonsense = 1' >>"$conf"
