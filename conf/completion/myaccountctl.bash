@@ -22,6 +22,8 @@ keys rotate|[RS256/ES256]|
 outbox list||
 outbox retry|[ID]|
 routes||
+breached build|INPUT OUTPUT|--min-count --prefix-bytes --memory
+breached check|FILE|
 backup|FILE|
 health||
 check-config||

@@ -52,7 +52,7 @@ struct ma_app {
     struct ma_lanes *lanes;
     struct ma_admin *admin;
     struct ma_http_server *http, *health;
-    struct ma_tls *tls;            /* of the API listener; NULL: plain */
+    struct ma_tls *tls;                            /* of the API listener; NULL: plain */
     struct ma_http_server *more[MA_HTTP_MORE_MAX]; /* of further passed sockets */
     size_t n_more;
     struct ma_heartbeats *heartbeats; /* of the threads that work */

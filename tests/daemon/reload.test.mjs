@@ -13,6 +13,8 @@ import { connectDaemon, connection, member, stopAll, Journey, travelled } from '
 /* Keys that other files show at work, or that nothing uses yet. */
 const ELSEWHERE = {
   log_file: 'service.test.mjs', 'delivery.push': 'there is no push in this version', 'enrollment.push_ttl': 'there is no push in this version',
+  ...Object.fromEntries(['certificate', 'key', 'hsts_max_age'].map((k) => [`tls.${k}`, 'tls.test.mjs'])),
+  ...Object.fromEntries(['breached_file', 'breached_at_login'].map((k) => [`password_policy.${k}`, 'breached.test.mjs'])),
   'rate_limit.push_per_minute': 'there is no push in this version',
 };
 

@@ -249,7 +249,7 @@ static const char *plain(const char *mdoc)
             bracket |= opens && strcmp(w, "Oo") != 0;
             if (strcmp(w, "Oc") == 0)
                 ma_buf_byte(&b, ']');
-            if (opens || is_one_of(w, "Oc Ar Cm Fl .Fl"))
+            if (opens || is_one_of(w, "Oc Ar Cm Fl .Fl .Ar"))
                 continue;
             bool glued = b.n == 0 || strchr("[|", b.p[b.n - 1]) || *w == '|';
             ma_buf_printf(&b, "%s%s%s", glued ? "" : " ", *w == '-' ? "-" : "", w);
