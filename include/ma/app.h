@@ -11,6 +11,7 @@
 #include "ma/outbox.h"
 #include "ma/vault.h"
 
+struct ma_heartbeats;
 struct ma_lanes;
 struct ma_auth_cache;
 struct ma_dpop;
@@ -33,6 +34,8 @@ struct ma_conf_ref *ma_conf_ref_new(struct ma_conf *conf);
 const struct ma_conf *ma_conf_ref_get(const struct ma_conf_ref *r);
 void ma_conf_unref(struct ma_conf_ref *r);
 
+#define MA_HTTP_MORE_MAX 8 /* MA_SD_SOCKETS_MAX */
+
 struct ma_app {
     const struct ma_clock *clock;
     const struct ma_rand *rand;
@@ -54,10 +57,13 @@ struct ma_app {
     struct ma_admin *admin;
     struct ma_resealer *resealer;
     struct ma_http_server *http, *health;
-    struct ma_tls *tls;            /* of the API listener; NULL: plain */
-    const struct ma_route *routes; /* of the API listener; owned */
-    struct ma_db *writer;          /* the WRITE lane's */
-    struct ma_app_shared *shared;  /* snapshots under a lock */
+    struct ma_tls *tls;                            /* of the API listener; NULL: plain */
+    struct ma_http_server *more[MA_HTTP_MORE_MAX]; /* of further passed sockets */
+    size_t n_more;
+    struct ma_heartbeats *heartbeats; /* of the threads that work */
+    const struct ma_route *routes;    /* of the API listener; owned */
+    struct ma_db *writer;             /* the WRITE lane's */
+    struct ma_app_shared *shared;     /* snapshots under a lock */
 };
 
 /* Builds and starts everything. `why` is one line for the operator. MA_E_BUSY when another daemon holds
@@ -68,11 +74,14 @@ MA_MUST_USE int ma_app_start(struct ma_conf *conf, const struct ma_clock *clock,
 MA_MUST_USE int ma_app_check(const struct ma_conf *conf, char why[512]);
 /* Drains, stops and frees everything. */
 void ma_app_stop(struct ma_app *app);
-/* The level and form of a configuration's log lines. */
-enum ma_log_level ma_app_log_level(const struct ma_conf *conf);
-int ma_app_log_json(const struct ma_conf *conf); /* as ma_log_new takes it */
+/* The form of a configuration's log lines, as ma_log_new takes it. */
+int ma_app_log_json(const struct ma_conf *conf);
 /* SIGHUP: reads the configuration and key files again. Keeps the old ones when the new are wrong. */
 void ma_app_reload(struct ma_app *app);
+/* SIGUSR1: opens the log file anew. */
+void ma_app_log_reopen(struct ma_app *app);
+/* The name of a worker thread that has given no sign of life for too long, or NULL. */
+const char *ma_app_stuck(const struct ma_app *app);
 /* The address the API listens on, for the ready line. Borrowed. */
 const char *ma_app_address(const struct ma_app *app);
 

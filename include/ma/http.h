@@ -12,7 +12,8 @@ struct ma_http_env {
     const struct ma_app *app;
     const char *listen; /* host:port, [v6]:port, unix:/path */
     struct ma_tls *tls; /* borrowed; NULL: plain HTTP */
-    int threads;        /* 0: online CPUs */
+    int fd;      /* a socket that listens already, taken over on success and failure; -1: make one for `listen` */
+    int threads; /* 0: online CPUs */
     const struct ma_route *routes;
     size_t n_routes;
     size_t first_row; /* of these among the rows that ma_metrics_new was told */

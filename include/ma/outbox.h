@@ -39,6 +39,7 @@ MA_MUST_USE int ma_outbox_enqueue(struct ma_db *db, struct ma_vault *v, const st
 /* The courier thread. It reads with its own read-only connection and asks for its writes through
  * `write` (runs fn(db, arg) in the writer's next transaction and waits for the commit). */
 struct ma_courier;
+struct ma_heartbeats;
 struct ma_metrics;
 struct ma_courier_env {
     const char *database;
@@ -46,6 +47,7 @@ struct ma_courier_env {
     struct ma_log *log;
     struct ma_metrics *metrics; /* NULL: nothing is counted */
     struct ma_vault *vault;
+    struct ma_heartbeats *heartbeats; /* borrowed; NULL: nobody watches the thread */
     int (*write)(void *write_arg, int (*fn)(struct ma_db *, void *), void *arg);
     void *write_arg;
 };

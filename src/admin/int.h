@@ -31,6 +31,9 @@ struct ma_command {
 const struct ma_command *ma_command_find(struct ma_span name);
 /* All commands; *ret_n rows. Static. */
 const struct ma_command *ma_commands(size_t *ret_n);
+/* The name of the i-th option, NULL behind the last; its bit of enum ma_admin_opt (0 where every command takes it) and
+ * whether it has a value. */
+const char *ma_command_option(size_t i, uint32_t *ret_bit, bool *ret_value);
 /* NULL, or what is wrong with the arguments (arena; static when there is no memory). */
 const char *ma_command_refuse(struct ma_arena *a, const struct ma_command *cmd, const struct ma_admin_args *args);
 

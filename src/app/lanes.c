@@ -12,10 +12,11 @@
 
 #include "ma/api.h"
 #include "ma/app.h"
+#include "ma/heartbeat.h"
 #include "ma/httpc.h"
 #include "ma/metrics.h"
 
-enum { HOUSEKEEPING_MS = 15000, HOUSEKEEPING_BUSY_MS = 200, LANE_THREADS_MAX = 64 };
+enum { HOUSEKEEPING_MS = 15000, HOUSEKEEPING_BUSY_MS = 200, LANE_THREADS_MAX = 64, NAP_MS = 60000 };
 
 /* A function that some other thread wants in the writer's transaction; lives on that thread's stack. */
 struct write_job {
@@ -280,7 +281,9 @@ static void scrub(struct ma_lanes *l, uint64_t wanted, int64_t max_bytes)
 {
     struct lane *q = &l->lane[MA_LANE_WRITE];
     if (q->scrub.rewritten != wanted) {
+        ma_heartbeat_rest(); /* as long as the file is large, in one call */
         q->scrub.newest_result = ma_db_scrub(l->env.writer, max_bytes);
+        ma_heartbeat();
         q->scrub.rewritten = wanted;
     }
     if (ma_db_truncate_wal(l->env.writer) != MA_OK)
@@ -298,12 +301,16 @@ static void *writer_main(void *arg)
     struct lane *q = &l->lane[MA_LANE_WRITE];
     uint64_t wish = 0; /* the newest one that was tried */
     int64_t keep_at_us = ma_mono_us() + (int64_t)HOUSEKEEPING_MS * 1000;
+    if (ma_heartbeat_join(l->env.heartbeats, "writer") < 0)
+        ma_log(l->env.log, MA_LOG_ERROR, "lane.unwatched", MA_KV_S("lane", "writer"));
+    const int64_t nap_ms = ma_heartbeats_nap_ms(l->env.heartbeats, 1000);
     (void)pthread_mutex_lock(&q->lock);
     for (;;) {
+        ma_heartbeat();
         if (!q->head && !q->jobs && q->scrub.wanted == wish) {
             if (q->stop && atomic_load(&q->reserved) == 0)
                 break;
-            timed_wait(q, q->stop ? 1 : 1000);
+            timed_wait(q, q->stop ? 1 : nap_ms);
         }
         int64_t n = 0;
         struct ma_ctx *batch = take(l, q, l->env.write_batch, &n);
@@ -338,9 +345,11 @@ int ma_lanes_write(struct ma_lanes *l, int (*fn)(struct ma_db *, void *), void *
     *q->jobs_tail = &job;
     q->jobs_tail = &job.next;
     (void)pthread_cond_signal(&q->wake);
+    ma_heartbeat_rest(); /* the writer's own signs count meanwhile */
     while (!job.done)
         (void)pthread_cond_wait(&q->job_done, &q->lock);
     (void)pthread_mutex_unlock(&q->lock);
+    ma_heartbeat();
     return job.result;
 }
 
@@ -403,7 +412,7 @@ static struct ma_ctx *take_runnable(const struct ma_lanes *l, enum ma_lane lane,
     return ctx;
 }
 
-static struct ma_ctx *wait_one(struct ma_lanes *l, enum ma_lane lane, size_t number)
+static struct ma_ctx *wait_one(struct ma_lanes *l, enum ma_lane lane, size_t number, int64_t nap_ms)
 {
     struct lane *q = &l->lane[lane];
     (void)pthread_mutex_lock(&q->lock);
@@ -414,10 +423,8 @@ static struct ma_ctx *wait_one(struct ma_lanes *l, enum ma_lane lane, size_t num
     }
     struct ma_ctx *ctx = take_runnable(l, lane, q);
     while (!ctx && !(q->stop && atomic_load(&q->reserved) == 0)) { /* a place that was taken is still used */
-        if (q->stop)
-            timed_wait(q, 1);
-        else
-            (void)pthread_cond_wait(&q->wake, &q->lock);
+        timed_wait(q, q->stop ? 1 : nap_ms);
+        ma_heartbeat();
         ctx = take_runnable(l, lane, q);
     }
     if (ctx) {
@@ -431,7 +438,11 @@ static struct ma_ctx *wait_one(struct ma_lanes *l, enum ma_lane lane, size_t num
 static void lane_loop(struct ma_lanes *l, enum ma_lane lane, size_t number, struct ma_db *reader)
 {
     struct lane *q = &l->lane[lane];
-    for (struct ma_ctx *ctx = wait_one(l, lane, number); ctx; ctx = wait_one(l, lane, number)) {
+    const int64_t nap_ms = ma_heartbeats_nap_ms(l->env.heartbeats, NAP_MS);
+    if (ma_heartbeat_join(l->env.heartbeats, lane == MA_LANE_NET ? "network lane" : "hashing lane") < 0)
+        ma_log(l->env.log, MA_LOG_ERROR, "lane.unwatched");
+    for (struct ma_ctx *ctx = wait_one(l, lane, number, nap_ms); ctx; ctx = wait_one(l, lane, number, nap_ms)) {
+        ma_heartbeat();
         const struct ma_trace *before = ma_trace_enter(&ctx->trace);
         ctx->db = reader;
         if (reader) {

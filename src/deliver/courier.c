@@ -11,6 +11,8 @@
 #include "ma/metrics.h"
 #include "ma/trace.h"
 
+#include "ma/heartbeat.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -49,6 +51,7 @@ struct ma_courier {
     struct ma_log *log;
     struct ma_metrics *metrics;
     struct ma_vault *vault;
+    struct ma_heartbeats *heartbeats;
     int (*write)(void *write_arg, int (*fn)(struct ma_db *, void *), void *arg);
     void *write_arg;
 
@@ -370,8 +373,12 @@ static void wait_for_work(struct ma_courier *c, int64_t ms)
 static void *courier_main(void *arg)
 {
     struct ma_courier *c = arg;
-    while (!atomic_load(&c->stopping))
-        wait_for_work(c, run_round(c));
+    if (ma_heartbeat_join(c->heartbeats, "courier") < 0)
+        ma_log(c->log, MA_LOG_ERROR, "delivery.unwatched");
+    while (!atomic_load(&c->stopping)) {
+        ma_heartbeat();
+        wait_for_work(c, ma_heartbeats_nap_ms(c->heartbeats, run_round(c)));
+    }
     return NULL;
 }
 
@@ -427,6 +434,7 @@ int ma_courier_start(const struct ma_courier_env *env, const struct ma_conf *con
     c->log = env->log;
     c->metrics = env->metrics;
     c->vault = env->vault;
+    c->heartbeats = env->heartbeats;
     c->write = env->write;
     c->write_arg = env->write_arg;
     int r = open_parts(c, env->database, conf, why);

@@ -15,6 +15,7 @@
 #include "ma/api.h"
 #include "ma/app.h"
 #include "ma/codec.h"
+#include "ma/heartbeat.h"
 #include "ma/lanes.h"
 #include "ma/metrics.h"
 #include "ma/tls.h"
@@ -55,6 +56,7 @@ struct ma_http_server {
     pthread_mutex_t lock; /* guards workers */
     struct ma_worker *workers;
     int listen_fd;
+    struct ma_listen_file listen_file;
     _Atomic int in_flight;
     char address[128];
 };
@@ -73,6 +75,8 @@ static struct ma_worker *worker_new(struct ma_http_server *s)
     struct ma_conf_ref *conf = ma_app_conf(s->env.app);
     int r = ma_db_open(ma_conf_ref_get(conf)->database, MA_DB_READER, s->env.app->log, &w->reader, why);
     ma_conf_unref(conf);
+    if (r == MA_OK)
+        r = ma_heartbeat_join(s->env.app->heartbeats, "HTTP thread");
     if (r < 0 || ma_rand_chars(s->env.app->rand, "0123456789abcdef", w->prefix, 16) < 0) {
         ma_log(s->env.app->log, MA_LOG_ERROR, "http.worker_failed", MA_KV_S("why", why));
         ma_db_close(w->reader);
@@ -291,6 +295,7 @@ static void *on_target(void *cls, const char *uri, struct MHD_Connection *connec
     (void)connection;
     struct ma_http_server *s = cls;
     struct ma_worker *w = worker_get(s);
+    ma_heartbeat_rest(); /* until the whole header is there */
     struct ma_ctx *ctx = w ? ctx_get(w) : NULL;
     if (!ctx)
         return NULL;
@@ -479,6 +484,7 @@ static enum MHD_Result go_on(struct ma_http_server *s, struct MHD_Connection *co
     }
 }
 
+/* Between its calls a thread waits for connections, which need not come. */
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
                                   const char *version, const char *upload_data, size_t *upload_data_size,
                                   void **con_cls)
@@ -487,9 +493,11 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     struct ma_ctx *ctx = *con_cls;
     if (!ctx)
         return MHD_NO;
+    ma_heartbeat();
     const struct ma_trace *before = ma_trace_enter(&ctx->trace);
     enum MHD_Result r = go_on(cls, connection, ctx, method, version, upload_data, upload_data_size);
     (void)ma_trace_enter(before);
+    ma_heartbeat_rest();
     return r;
 }
 
@@ -508,7 +516,9 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     if (ctx->phase != PH_SENT)
         ma_metrics_add(ctx->app->metrics, MA_M_ABORTED, 0, 0, 1);
     const struct ma_trace *before = ma_trace_enter(&ctx->trace);
+    ma_heartbeat();
     ma_access_log(ctx);
+    ma_heartbeat_rest();
     (void)ma_trace_enter(before);
     ctx_put(ctx);
     atomic_fetch_sub_explicit(&s->in_flight, 1, memory_order_release);
@@ -622,8 +632,18 @@ static void server_free(struct ma_http_server *s)
     ma_router_free(s->router);
     if (s->listen_fd >= 0)
         (void)close(s->listen_fd);
+    ma_listen_remove(&s->listen_file);
     (void)pthread_mutex_destroy(&s->lock);
     free(s);
+}
+
+static int open_listener(struct ma_http_server *s, char why[256])
+{
+    if (s->env.fd < 0)
+        return ma_listen(s->env.listen, &s->listen_fd, &s->listen_file, s->address, why);
+    s->listen_fd = s->env.fd;
+    ma_listen_describe(s->listen_fd, s->address);
+    return MA_OK;
 }
 
 int ma_http_start(const struct ma_http_env *env, struct ma_http_server **ret, char why[256])
@@ -641,12 +661,12 @@ int ma_http_start(const struct ma_http_env *env, struct ma_http_server **ret, ch
         r = ma_deadlines_new(env->app->clock, on_tick, s, &s->deadlines);
     if (r == MA_OK) {
         ma_http_reload(s, conf);
-        r = ma_listen(env->listen, &s->listen_fd, s->address, why);
+        r = open_listener(s, why);
     }
     if (r == MA_OK) {
         s->daemon = start_daemon(s, conf);
         if (!s->daemon) {
-            (void)snprintf(why, 256, "listen %s: the HTTP library did not start", env->listen);
+            (void)snprintf(why, 256, "listen %s: the HTTP library did not start", s->address);
             r = MA_E_IO;
         }
     }
@@ -666,6 +686,7 @@ void ma_http_quiesce(struct ma_http_server *s)
     if (fd >= 0)
         (void)close(fd);
     s->listen_fd = -1;
+    ma_listen_remove(&s->listen_file);
 }
 
 void ma_http_drain(struct ma_http_server *s, int64_t timeout_ms)

@@ -5,6 +5,7 @@
 #include "ma/jose.h"
 #include "int.h"
 #include "ma/jsonr.h"
+#include "ma/heartbeat.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -295,8 +296,10 @@ static int64_t backoff_ms(int failures)
 static int wait_for_flight(struct ma_issuer *i)
 {
     uint64_t round = i->round;
+    ma_heartbeat_rest(); /* a transfer ends by its own time-outs */
     while (i->fetching && i->round == round)
         (void)pthread_cond_wait(&i->done, &i->lock);
+    ma_heartbeat();
     return i->last_result;
 }
 

@@ -5,6 +5,7 @@
 #include "int.h"
 #include "ma/buf.h"
 #include "ma/codec.h"
+#include "ma/heartbeat.h"
 #include "ma/trace.h"
 
 #include <stdio.h>
@@ -57,6 +58,7 @@ static int on_progress(void *clientp, curl_off_t dltotal, curl_off_t dlnow, curl
     (void)ultotal;
     (void)ulnow;
     const struct ma_httpc *c = clientp;
+    ma_heartbeat(); /* who waits for a provider lives; the time-outs end it */
     return atomic_load(&c->cancelled) ? 1 : 0;
 }
 

@@ -553,7 +553,7 @@ START_TEST(reference_has_every_key)
         ck_assert_msg(strstr(reference, row) != NULL, "no row for %s", name);
         keys++;
     }
-    ck_assert_uint_eq(keys, 73);
+    ck_assert_uint_eq(keys, 74);
     ck_assert_ptr_nonnull(strstr(reference, "**`issuer \"URL\" { }`**"));
     ck_assert_ptr_nonnull(strstr(reference, "**`rate_limit { }`**"));
     free(example);
@@ -592,6 +592,38 @@ START_TEST(needs_restart)
 }
 END_TEST
 
+/* Kept values belong to the new snapshot, which outlives the old one. */
+START_TEST(keeps_what_needs_a_restart)
+{
+    char out[256];
+    struct ma_conf *old = parse_ok("");
+    struct ma_conf *now = parse_ok(restarts[_i].text);
+    ck_assert_int_eq(ma_conf_keep(now, old), MA_OK);
+    ma_conf_needs_restart(old, now, out);
+    ck_assert_str_eq(out, "");
+    ma_conf_free(old);
+    ck_assert_str_eq(now->base_url, "https://login.example.com");
+    ck_assert_str_eq(now->database, "/var/lib/myaccountd/myaccount.db");
+    ck_assert_uint_eq(now->custom_domains.n, 0);
+    ck_assert_int_eq(now->http_threads, 0);
+    ma_conf_free(now);
+}
+END_TEST
+
+START_TEST(keeps_lists_and_takes_the_rest)
+{
+    struct ma_conf *old = parse_ok("custom_domains = {\"https://a.example\", \"https://b.example\"} log_level = debug");
+    struct ma_conf *now = parse_ok("log_level = warn policy { step_up_window = 7 }");
+    ck_assert_int_eq(ma_conf_keep(now, old), MA_OK);
+    ma_conf_free(old);
+    ck_assert_uint_eq(now->custom_domains.n, 2);
+    ck_assert_str_eq(now->custom_domains.v[1], "https://b.example");
+    ck_assert_str_eq(now->log_level, "warn");
+    ck_assert_int_eq(now->policy.step_up_window, 7);
+    ma_conf_free(now);
+}
+END_TEST
+
 START_TEST(restart_compares_list_items)
 {
     char out[256];
@@ -626,6 +658,8 @@ int main(void)
     tcase_add_test(t, example_issuer);
     tcase_add_test(t, reference_has_every_key);
     tcase_add_loop_test(t, needs_restart, 0, (int)MA_COUNT(restarts));
+    tcase_add_loop_test(t, keeps_what_needs_a_restart, 0, (int)MA_COUNT(restarts));
+    tcase_add_test(t, keeps_lists_and_takes_the_rest);
     tcase_add_test(t, restart_compares_list_items);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
