@@ -17,10 +17,14 @@ method list|USER|
 method reset|USER [ID]|
 account list|USER|
 account check|USER [ID]|
-audit||--user --since
 keys list||
 keys rotate|[RS256/ES256]|--vault --watch
 keys reseal||--watch
+audit||--user --since --from
+audit export||--user --since --until --format --from
+audit verify||--head
+audit discard||
+audit erase|USER|
 outbox list||
 outbox retry|[ID]|
 routes||
@@ -59,13 +63,16 @@ _myaccountctl_words() {
 
 # The row of the command that these words begin: "" when there is none yet.
 _myaccountctl_row() {
-    local name rest
+    local name rest found=
     while IFS='|' read -r name rest; do
-        if [ "$name" = "$1" ] || [ "$name" = "$1 ${2:-}" ]; then
-            echo "$name|$rest"
-            return
+        if [ "$name" = "$1 ${2:-}" ]; then
+            found="$name|$rest"
+            break
+        elif [ "$name" = "$1" ]; then
+            found="$name|$rest"
         fi
     done <<<"$_myaccountctl_table"
+    printf '%s\n' "$found"
 }
 
 _myaccountctl() {
@@ -83,7 +90,7 @@ _myaccountctl() {
     IFS='|' read -r name arguments options <<<"$row"
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "--config --help $options" -- "$cur")
-    elif [ -z "$name" ]; then
+    elif [ -z "$name" ] || { [ -z "$arguments" ] && [ ${#words[@]} = 1 ]; }; then
         mapfile -t COMPREPLY < <(
             awk -F'[ |]' -v n="${#words[@]}" -v first="${words[0]:-}" \
                 '/^[a-z]/ { if (n == 0) print $1; else if (n == 1 && $1 == first && $2 ~ /^[a-z]/) print $2 }' \

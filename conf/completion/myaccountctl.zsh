@@ -17,10 +17,14 @@ method list|USER|
 method reset|USER [ID]|
 account list|USER|
 account check|USER [ID]|
-audit||--user --since
 keys list||
 keys rotate|[RS256/ES256]|--vault --watch
 keys reseal||--watch
+audit||--user --since --from
+audit export||--user --since --until --format --from
+audit verify||--head
+audit discard||
+audit erase|USER|
 outbox list||
 outbox retry|[ID]|
 routes||
@@ -38,7 +42,7 @@ check-config||
 '
 
 local -a said options
-local word pending row name
+local word pending row name found
 for word in ${words[2,CURRENT-1]}; do
     if [[ -n $pending ]]; then
         pending=
@@ -58,13 +62,8 @@ elif [[ -n $pending ]]; then
 fi
 for row in ${(M)${(f)table}:#[a-z]*}; do
     name=${row%%|*}
-    if (( $#said )) && [[ $name == $said[1] || $name == "$said[1] $said[2]" ]]; then
-        if [[ $PREFIX == -* ]]; then
-            compadd -- --config --help ${=row##*|}
-        elif [[ $row == *\|*(STATE.json|FILE|INPUT)*\|* ]]; then
-            _files
-        fi
-        return
+    if (( $#said )) && [[ $name == "$said[1] $said[2]" || ( $name == $said[1] && -z $found ) ]]; then
+        found=$row
     fi
     if (( ! $#said )); then
         options+=(${name%% *})
@@ -73,7 +72,9 @@ for row in ${(M)${(f)table}:#[a-z]*}; do
     fi
 done
 if [[ $PREFIX == -* ]]; then
-    compadd -- --config --help
-else
+    compadd -- --config --help ${=found##*|}
+elif [[ $found == *\|*(STATE.json|FILE|INPUT)*\|* ]]; then
+    _files
+elif [[ -z $found || $#said == 1 ]]; then
     compadd -- ${(u)options}
 fi

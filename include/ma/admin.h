@@ -5,7 +5,7 @@
  * Wire format, both ways: "MAA1", the header's length and the payload's length (4 bytes each,
  * big-endian), a JSON header, the payload.
  *   request   {"command":"user show","args":{"positional":["auth0|alice"]}}, payload: the state document of apply
- *   response  {"exit":0,"out":N}, payload: N bytes for stdout, the rest for stderr
+ *   response  {"exit":0,"out":N}, payload: N bytes for stdout, the rest for stderr; "next":ID where more follows
  * Peers are root or the daemon's user (SO_PEERCRED); the socket's mode is 0600.
  */
 #ifndef MA_ADMIN_H
@@ -41,13 +41,17 @@ enum ma_admin_opt {
     MA_OPT_SINCE = 1 << 6,
     MA_OPT_TTL = 1 << 7,
     MA_OPT_AUTH_TIME = 1 << 8,
-    MA_OPT_MIN_COUNT = 1 << 20,
-    MA_OPT_PREFIX_BYTES = 1 << 21,
-    MA_OPT_MEMORY = 1 << 22,
-    MA_OPT_VAULT = 1 << 9,
-    MA_OPT_WATCH = 1 << 10,
-    MA_OPT_FORCE = 1 << 11,
-    MA_OPT_PASSPHRASE_FILE = 1 << 12
+    MA_OPT_UNTIL = 1 << 9,
+    MA_OPT_FORMAT = 1 << 10,
+    MA_OPT_FROM = 1 << 11,
+    MA_OPT_HEAD = 1 << 12,
+    MA_OPT_MIN_COUNT = 1 << 13,
+    MA_OPT_PREFIX_BYTES = 1 << 14,
+    MA_OPT_MEMORY = 1 << 15,
+    MA_OPT_VAULT = 1 << 16,
+    MA_OPT_WATCH = 1 << 17,
+    MA_OPT_FORCE = 1 << 18,
+    MA_OPT_PASSPHRASE_FILE = 1 << 19
 };
 #define MA_ADMIN_POSITIONAL_MAX 2
 struct ma_admin_args {
@@ -55,7 +59,7 @@ struct ma_admin_args {
     struct ma_span positional[MA_ADMIN_POSITIONAL_MAX];
     size_t n_positional;
     uint32_t given; /* enum ma_admin_opt */
-    struct ma_span user, client, scope, audience, amr, since;
+    struct ma_span user, client, scope, audience, amr, since, until, format, from, head;
     int64_t ttl, auth_time, min_count, prefix_bytes, memory;
     struct ma_span passphrase_file; /* of commands that myaccountctl runs itself: never sent */
 };
@@ -119,6 +123,9 @@ struct ma_admin_env {
     const struct ma_clock *clock;
     const struct ma_rand *rand;
     struct ma_log *log;
+    /* A command whose output comes in pages sets it to the --from of the next one; 0: that was all. NULL: nobody asks
+     * for more, and the command writes everything. */
+    int64_t *next;
 };
 
 /* Runs one command here and now. `payload`: the document of apply. Output goes to out and err (lines).
@@ -150,5 +157,8 @@ void ma_admin_stop(struct ma_admin *ad);
  * MA_E_PARSE; with MA_OK *ret_exit, out and err are the daemon's. */
 MA_MUST_USE int ma_admin_call(const char *socket, const struct ma_admin_args *args, struct ma_span payload,
                               struct ma_buf *out, struct ma_buf *err, int *ret_exit);
+/* The same, one page of the output: *ret_next is the --from of the next one, 0 at the end. */
+MA_MUST_USE int ma_admin_call_page(const char *socket, const struct ma_admin_args *args, struct ma_span payload,
+                                   struct ma_buf *out, struct ma_buf *err, int *ret_exit, int64_t *ret_next);
 
 #endif

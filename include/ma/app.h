@@ -26,6 +26,8 @@ struct ma_route;
 struct ma_admin;
 struct ma_metrics;
 struct ma_resealer;
+struct ma_audit;
+struct ma_audit_hook;
 
 /* A reference-counted configuration snapshot. */
 struct ma_conf_ref;
@@ -53,6 +55,8 @@ struct ma_app {
     struct ma_templates *templates;
     struct ma_breached *breached; /* passwords nobody may choose */
     struct ma_courier *courier;
+    struct ma_audit *audit;           /* the writer's chain */
+    struct ma_audit_hook *audit_hook; /* posts the audit trail */
     struct ma_lanes *lanes;
     struct ma_admin *admin;
     struct ma_resealer *resealer;

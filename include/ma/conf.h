@@ -49,6 +49,13 @@ struct ma_conf {
     } delivery;
 
     struct {
+        int64_t retention_days;     /* 0: rows are kept for ever */
+        const char *webhook;        /* "" none */
+        const char *webhook_secret; /* secret reference; "" none */
+        int64_t webhook_batch;      /* rows of one call */
+    } audit;
+
+    struct {
         bool enabled;
         int64_t user_reads, user_writes; /* per minute */
         int64_t tenant_reads_per_second, tenant_writes_per_second;

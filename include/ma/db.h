@@ -34,6 +34,9 @@ struct ma_sql {
 MA_MUST_USE int ma_db_open(const char *path, enum ma_db_role role, struct ma_log *log, struct ma_db **ret,
                            char why[256]);
 void ma_db_close(struct ma_db *db);
+/* What the store keeps with a connection (the audit chain of the writer); borrowed, NULL until set. */
+void ma_db_attach(struct ma_db *db, void *what);
+void *ma_db_attached(const struct ma_db *db);
 
 /* BEGIN IMMEDIATE / COMMIT / ROLLBACK on the writer; savepoints nest one level inside (group
  * commit runs each request in one). The engine may abandon the whole transaction on MA_E_FULL, MA_E_IO or

@@ -229,6 +229,7 @@ struct ma_audit_row {
     struct ma_span method_id;                                      /* p == NULL */
     struct ma_span detail;                                         /* JSON object text; p == NULL */
 };
+/* Appends to the chain (ma/audit.h) that ma_audit_open tied to the writer; its id is given here. MA_E_INVAL without. */
 MA_MUST_USE int ma_audit_insert(struct ma_db *db, const struct ma_audit_row *row);
 /* Rows with id > after_id and at ≥ since, of one user when user_id.p != NULL, ascending. */
 MA_MUST_USE int ma_audit_list(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, int64_t since,

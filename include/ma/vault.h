@@ -84,6 +84,11 @@ MA_MUST_USE int ma_keys_unwrap(const char *key_directory, struct ma_span passphr
 /* Writes a file of secrets: 0600, aside, synced, and only then named. MA_E_EXISTS when the name is taken and force is
  * not set. */
 MA_MUST_USE int ma_secret_write(const char *path, struct ma_span text, bool force, char why[256]);
+/* A small file beside the keys, under the same rules as they: reading (cap bytes at most), and creating it once.
+ * MA_E_NOTFOUND, MA_E_EXISTS; MA_E_PERM, MA_E_RANGE, MA_E_IO. */
+MA_MUST_USE int ma_vault_note_read(const char *key_directory, const char *name, char *out, size_t cap, size_t *ret_n,
+                                   char why[256]);
+MA_MUST_USE int ma_vault_note_create(const char *key_directory, const char *name, struct ma_span text, char why[256]);
 
 /* Reads a secret reference: "file:/path" (owner root or us, mode ≤ 0640, O_NOFOLLOW, regular,
  * ≤ 64 KiB; one trailing newline removed) or "cred:name" ($CREDENTIALS_DIRECTORY). arena.

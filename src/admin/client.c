@@ -12,7 +12,7 @@
 #include "int.h"
 
 struct answer {
-    int64_t code, out;
+    int64_t code, out, next;
 };
 static const struct ma_jfield answer_fields[] = {
     {.name = "exit", .type = MA_F_INT, .flags = MA_REQ, .off = offsetof(struct answer, code), .min = 0, .max = 255},
@@ -22,6 +22,7 @@ static const struct ma_jfield answer_fields[] = {
      .off = offsetof(struct answer, out),
      .min = 0,
      .max = MA_ADMIN_OUTPUT_MAX},
+    {.name = "next", .type = MA_F_INT, .off = offsetof(struct answer, next), .min = 0, .max = INT64_MAX},
 };
 static const struct ma_shape answer_shape = MA_SHAPE(struct answer, answer_fields);
 
@@ -56,7 +57,7 @@ static int dial(const char *path, int *ret_fd)
 }
 
 static int take_answer(struct ma_arena *a, const struct ma_frame *f, struct ma_buf *out, struct ma_buf *err,
-                       int *ret_exit)
+                       int *ret_exit, int64_t *ret_next)
 {
     struct ma_json *j MA_CLEANUP(ma_json_free_p) = NULL;
     struct ma_verrs errs = {.arena = a};
@@ -69,11 +70,19 @@ static int take_answer(struct ma_arena *a, const struct ma_frame *f, struct ma_b
     ma_buf_put(out, f->payload.p, (size_t)ans.out);
     ma_buf_put(err, f->payload.p + ans.out, f->payload.n - (size_t)ans.out);
     *ret_exit = (int)ans.code;
+    *ret_next = ans.next;
     return ma_buf_err(out) != MA_OK ? ma_buf_err(out) : ma_buf_err(err);
 }
 
 int ma_admin_call(const char *socket, const struct ma_admin_args *args, struct ma_span payload, struct ma_buf *out,
                   struct ma_buf *err, int *ret_exit)
+{
+    int64_t next = 0;
+    return ma_admin_call_page(socket, args, payload, out, err, ret_exit, &next);
+}
+
+int ma_admin_call_page(const char *socket, const struct ma_admin_args *args, struct ma_span payload, struct ma_buf *out,
+                       struct ma_buf *err, int *ret_exit, int64_t *ret_next)
 {
     const struct ma_frame_wait forever = {.timeout_ms = -1, .stop = -1};
     struct ma_arena *a MA_CLEANUP(ma_arena_free_p) = ma_arena_new(MA_ARENA_FIRST, MA_ARENA_MAX);
@@ -94,5 +103,5 @@ int ma_admin_call(const char *socket, const struct ma_admin_args *args, struct m
     rc = ma_frame_recv(fd, &forever, MA_ADMIN_OUTPUT_MAX + MA_ADMIN_ERRORS_MAX, &answer);
     if (rc != MA_OK)
         return sent != MA_OK ? sent : rc;
-    return take_answer(a, &answer, out, err, ret_exit);
+    return take_answer(a, &answer, out, err, ret_exit, ret_next);
 }

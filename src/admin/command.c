@@ -21,16 +21,22 @@ static const struct ma_command commands[] = {
     {"user list", "", ma_cmd_user_list, MA_NEED_DB, 0, 0, 0, 0},
     {"user show", "ID", ma_cmd_user_show, MA_NEED_DB, 0, 0, 1, 1},
     {"user export", "ID", ma_cmd_user_export, MA_NEED_DB | MA_NEED_VAULT, 0, 0, 1, 1},
-    {"user delete", "ID", ma_cmd_user_delete, MA_NEED_DB, 0, 0, 1, 1},
+    {"user delete", "ID", ma_cmd_user_delete, MA_NEED_DB | MA_NEED_VAULT, 0, 0, 1, 1},
     {"method list", "USER", ma_cmd_method_list, MA_NEED_DB, 0, 0, 1, 1},
-    {"method reset", "USER [ID]", ma_cmd_method_reset, MA_NEED_DB, 0, 0, 1, 2},
+    {"method reset", "USER [ID]", ma_cmd_method_reset, MA_NEED_DB | MA_NEED_VAULT, 0, 0, 1, 2},
     {"account list", "USER", ma_cmd_account_list, MA_NEED_DB, 0, 0, 1, 1},
     {"account check", "USER [ID]", ma_cmd_account_check, MA_NEED_DAEMON, 0, 0, 1, 2},
-    {"audit", "[--user ID] [--since TIME]", ma_cmd_audit, MA_NEED_DB, MA_OPT_USER | MA_OPT_SINCE, 0, 0, 0},
     {"keys list", "", ma_cmd_keys_list, MA_NEED_JOSE | MA_NEED_DB | MA_NEED_VAULT, 0, 0, 0, 0},
     {"keys rotate", "[RS256|ES256] | --vault [--watch]", ma_cmd_keys_rotate, MA_NEED_JOSE | MA_NEED_DB | MA_NEED_VAULT,
      MA_OPT_VAULT | MA_OPT_WATCH, 0, 0, 1},
     {"keys reseal", "[--watch]", ma_cmd_keys_reseal, MA_NEED_DB | MA_NEED_VAULT, MA_OPT_WATCH, 0, 0, 0},
+    {"audit", "[--user ID] [--since TIME] [--from ID]", ma_cmd_audit, MA_NEED_DB,
+     MA_OPT_USER | MA_OPT_SINCE | MA_OPT_FROM, 0, 0, 0},
+    {"audit export", "[--user ID] [--since TIME] [--until TIME] [--from ID] [--format vendor|native]",
+     ma_cmd_audit_export, MA_NEED_DB, MA_OPT_USER | MA_OPT_SINCE | MA_OPT_UNTIL | MA_OPT_FROM | MA_OPT_FORMAT, 0, 0, 0},
+    {"audit verify", "[--head ID:HASH]", ma_cmd_audit_verify, MA_NEED_DB | MA_NEED_VAULT, MA_OPT_HEAD, 0, 0, 0},
+    {"audit discard", "", ma_cmd_audit_discard, MA_NEED_DB | MA_NEED_VAULT, 0, 0, 0, 0},
+    {"audit erase", "USER", ma_cmd_audit_erase, MA_NEED_DB | MA_NEED_VAULT, 0, 0, 1, 1},
     {"outbox list", "", ma_cmd_outbox_list, MA_NEED_DB, 0, 0, 0, 0},
     {"outbox retry", "[ID]", ma_cmd_outbox_retry, MA_NEED_DB, 0, 0, 0, 1},
     {"routes", "", ma_cmd_routes, MA_NEED_LOCAL | MA_NEED_NO_CONFIG, 0, 0, 0, 0},
@@ -69,6 +75,11 @@ static const char usage_text[] =
     "                                 new keys that sign tokens, of both or one algorithm, or a new vault key;\n"
     "                                 --watch: until everything is sealed with it\n"
     "  keys reseal [--watch]          go on sealing with the newest vault key, and say how far that is\n"
+    "  audit export [--user ID] [--since TIME] [--until TIME] [--from ID]\n"
+    "        [--format vendor|native] the trail as JSON lines\n"
+    "  audit verify [--head ID:HASH]  check every row of the trail, and that it holds a head noted before\n"
+    "  audit discard                  remove a trail that does not verify, and begin anew\n"
+    "  audit erase USER               erase a user who is gone from the trail\n"
     "  outbox list | retry [ID]       messages given up on\n"
     "  routes                         print the route table\n"
     "  breached build INPUT OUTPUT [--min-count N] [--prefix-bytes N] [--memory MIB]\n"

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "int.h"
+#include "ma/audit.h"
 #include "ma/crypto.h"
 #include "ma/reseal.h"
 #include "ma/state.h"
@@ -70,6 +71,7 @@ int ma_cmd_backup(struct ma_cmd *c)
 struct restore_job {
     struct ma_cmd *c;
     struct ma_vault *vault;
+    struct ma_audit *audit; /* the copy's chain */
 };
 
 /* Every value of the copy must open with the keys that are there, not only the mark. */
@@ -107,6 +109,9 @@ static int check_copy(void *arg, struct ma_db *copy, char why[256])
 {
     struct restore_job *job = arg;
     int rc = keys_fit(job->vault, copy, why);
+    if (rc == MA_OK)
+        rc = ma_audit_open(copy, job->vault, job->c->env->conf->key_directory, job->c->env->rand, NULL, &job->audit,
+                           why);
     return rc == MA_OK ? record(job->c, copy) : rc;
 }
 
@@ -141,12 +146,13 @@ static int restore_from(struct ma_cmd *c, int fd, const char *name)
     int rc = ma_crypto_init();
     if (rc == MA_OK)
         rc = open_keys(c->env->conf->key_directory, c->a, &vault, why);
-    struct restore_job job = {c, vault};
+    struct restore_job job = {c, vault, NULL};
     const struct ma_db_restore r = {fd, name, ma_cmd_now(c), check_copy, &job};
     if (rc == MA_OK)
         rc = ma_vault_name(vault, keys);
     if (rc == MA_OK)
         rc = ma_db_restore(c->env->conf->database, &r, &done, why);
+    ma_audit_close(job.audit);
     if (rc == MA_E_BUSY)
         return ma_cmd_fail(c, "restore: stop the daemon first: %s", why);
     if (rc != MA_OK)

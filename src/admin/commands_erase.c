@@ -69,22 +69,31 @@ static void say_forgotten(struct ma_cmd *c, int rc)
                       ma_err_text(rc));
 }
 
-/* The rows of the audit trail that name the user stay: whoever makes them nameless does it here, in this
- * transaction, before the row about the erasure is written. */
-static int delete_fn(struct ma_db *db, void *arg)
+static int user_exists(struct ma_db *db, void *arg)
 {
     struct ma_cmd *c = arg;
-    int rc = ma_personal_erase(db, c->args->positional[0], ma_cmd_now(c));
-    return rc == MA_OK ? ma_cmd_audit_row(c, db, "sdu", "delete", c->args->positional[0], "") : rc;
+    struct ma_user u;
+    return ma_user_get(db, c->a, c->args->positional[0], &u);
 }
 
+static int erase_rows(struct ma_db *db, struct ma_erase *e)
+{
+    return ma_personal_erase(db, e->user_id, ma_cmd_now(e->c));
+}
+
+/* The trail stays and does not name the user any more. */
 int ma_cmd_user_delete(struct ma_cmd *c)
 {
-    int rc = c->env->write(c->env->arg, delete_fn, c);
+    struct ma_erase e = {
+        .c = c, .user_id = c->args->positional[0], .last = erase_rows, .type = "sdu", .operation = "delete"};
+    int rc = c->env->read(c->env->arg, user_exists, c);
+    if (rc == MA_OK)
+        rc = ma_cmd_erase(&e);
     if (rc != MA_OK)
         return fail(c, rc);
     ma_cmd_changed(c);
-    ma_buf_printf(c->out, "user %s deleted\n", (const char *)c->args->positional[0].p);
+    ma_buf_printf(c->out, "user %s deleted; %lld row%s of the audit trail name %s now\n", (const char *)e.user_id.p,
+                  (long long)e.rows, e.rows == 1 ? "" : "s", e.pseudonym);
     say_forgotten(c, forget(c, MA_DB_SCRUB_MAX));
     return MA_EXIT_OK;
 }

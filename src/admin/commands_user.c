@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Commands on users and their methods, the audit trail and dead letters.
+ * Commands on users and their methods, and dead letters.
  */
 #include "ma/admin.h"
 
@@ -255,67 +255,6 @@ int ma_cmd_method_reset(struct ma_cmd *c)
     ma_cmd_changed(c);
     ma_buf_printf(c->out, "%zu method%s deleted\n", job.n, job.n == 1 ? "" : "s");
     return MA_EXIT_OK;
-}
-
-/* --- audit --- */
-static void put_audit(struct ma_buf *out, const struct ma_audit_row *r)
-{
-    struct ma_jw w;
-    ma_jw_init(&w, out);
-    ma_jw_obj(&w);
-    ma_jw_kint(&w, "id", r->id);
-    ma_jw_kdate(&w, "date", r->at);
-    ma_jw_kstr(&w, "type", r->type);
-    put_text(&w, "operation", r->operation);
-    put_text(&w, "user_id", r->user_id);
-    put_text(&w, "client_id", r->client_id);
-    put_text(&w, "ip", r->ip);
-    put_text(&w, "user_agent", r->user_agent);
-    put_text(&w, "request_id", r->request_id);
-    put_text(&w, "authentication_method_id", r->method_id);
-    if (r->detail.p) {
-        ma_jw_key(&w, "details");
-        ma_jw_raw(&w, r->detail);
-    }
-    ma_jw_obj_end(&w);
-    ma_buf_byte(out, '\n');
-}
-
-struct audit_job {
-    struct ma_cmd *c;
-    int64_t since;
-};
-
-static int audit_fn(struct ma_db *db, void *arg)
-{
-    struct audit_job *job = arg;
-    struct ma_cmd *c = job->c;
-    struct ma_arena *rows MA_CLEANUP(ma_arena_free_p) = ma_arena_new(MA_ARENA_FIRST, MA_ADMIN_ARENA_MAX);
-    struct ma_audit_row *page = ma_arena_calloc(c->a, MA_ADMIN_PAGE, sizeof *page);
-    size_t n = MA_ADMIN_PAGE;
-    int64_t after = 0;
-    if (!rows || !page)
-        return MA_E_NOMEM;
-    while (n == MA_ADMIN_PAGE && ma_buf_err(c->out) == MA_OK) {
-        ma_arena_reset(rows);
-        int rc = ma_audit_list(db, rows, c->args->user, job->since, after, page, MA_ADMIN_PAGE, &n);
-        if (rc != MA_OK)
-            return rc;
-        for (size_t i = 0; i < n; i++)
-            put_audit(c->out, &page[i]);
-        after = n > 0 ? page[n - 1].id : after;
-    }
-    return MA_OK;
-}
-
-int ma_cmd_audit(struct ma_cmd *c)
-{
-    struct audit_job job = {.c = c};
-    if ((c->args->given & MA_OPT_SINCE) && ma_iso_parse(c->args->since, &job.since) != MA_OK) {
-        (void)ma_cmd_fail(c, "audit: --since must be a date like 2026-01-31 or 2026-01-31T10:00:00Z");
-        return MA_EXIT_USAGE;
-    }
-    return finish(c, c->env->read(c->env->arg, audit_fn, &job), "row");
 }
 
 /* --- outbox --- */

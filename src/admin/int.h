@@ -53,6 +53,10 @@ int ma_cmd_method_reset(struct ma_cmd *c);
 int ma_cmd_account_list(struct ma_cmd *c);
 int ma_cmd_account_check(struct ma_cmd *c);
 int ma_cmd_audit(struct ma_cmd *c);
+int ma_cmd_audit_export(struct ma_cmd *c);
+int ma_cmd_audit_verify(struct ma_cmd *c);
+int ma_cmd_audit_erase(struct ma_cmd *c);
+int ma_cmd_audit_discard(struct ma_cmd *c);
 int ma_cmd_outbox_list(struct ma_cmd *c);
 int ma_cmd_outbox_retry(struct ma_cmd *c);
 int ma_cmd_routes(struct ma_cmd *c);
@@ -76,6 +80,19 @@ void ma_cmd_changed(const struct ma_cmd *c);
 MA_MUST_USE int ma_cmd_audit_row(struct ma_cmd *c, struct ma_db *db, const char *type, const char *operation,
                                  struct ma_span user_id, const char *detail);
 int64_t ma_cmd_now(const struct ma_cmd *c);
+/* Erases the user from the trail, batch after batch, in transactions of its own: what is left when `last` begins is
+ * erased in that transaction, together with whatever else it does. The trail names the user by the pseudonym then. */
+struct ma_erase {
+    struct ma_cmd *c;
+    struct ma_span user_id;
+    int (*last)(struct ma_db *db, struct ma_erase *e); /* in the last transaction; may be NULL */
+    const char *type, *operation;                      /* of the row that tells about it */
+    char pseudonym[40];
+    int64_t rows;  /* erased so far */
+    size_t latest; /* of them, in the transaction that runs */
+};
+MA_MUST_USE int ma_cmd_erase(struct ma_erase *e);
+
 /* The user row must be there: MA_EXIT_OK, or a failure that says so. */
 int ma_cmd_need_user(struct ma_cmd *c, struct ma_span user_id, struct ma_user *ret);
 

@@ -9,8 +9,8 @@
 
 #include "int.h"
 
-#define MA_OPT_CONFIG 1000
-#define MA_OPT_HELP 1001
+#define MA_OPT_CONFIG (1 << 29) /* beside the bits of enum ma_admin_opt */
+#define MA_OPT_HELP (1 << 30)
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, MA_OPT_CONFIG},
@@ -31,6 +31,10 @@ static const struct option long_options[] = {
     {"watch", no_argument, NULL, MA_OPT_WATCH},
     {"force", no_argument, NULL, MA_OPT_FORCE},
     {"passphrase-file", required_argument, NULL, MA_OPT_PASSPHRASE_FILE},
+    {"until", required_argument, NULL, MA_OPT_UNTIL},
+    {"format", required_argument, NULL, MA_OPT_FORMAT},
+    {"from", required_argument, NULL, MA_OPT_FROM},
+    {"head", required_argument, NULL, MA_OPT_HEAD},
     {NULL, 0, NULL, 0},
 };
 
@@ -86,6 +90,18 @@ static bool take_option(struct ma_admin_args *args, int opt, const char *value)
         return true;
     case MA_OPT_PASSPHRASE_FILE:
         args->passphrase_file = ma_span_str(value);
+        return true;
+    case MA_OPT_UNTIL:
+        args->until = ma_span_str(value);
+        return true;
+    case MA_OPT_FORMAT:
+        args->format = ma_span_str(value);
+        return true;
+    case MA_OPT_FROM:
+        args->from = ma_span_str(value);
+        return true;
+    case MA_OPT_HEAD:
+        args->head = ma_span_str(value);
         return true;
     case MA_OPT_TTL:
         return parse_int(value, &args->ttl);

@@ -112,10 +112,10 @@ void ma_admin_reload(struct ma_admin *ad, const struct ma_conf *conf)
 }
 
 /* --- one connection --- */
-static void reply(int fd, int code, const struct ma_buf *out, const struct ma_buf *err)
+static void reply(int fd, int code, int64_t next, const struct ma_buf *out, const struct ma_buf *err)
 {
-    char header[64];
-    int n = snprintf(header, sizeof header, "{\"exit\":%d,\"out\":%zu}", code, out->n);
+    char header[96];
+    int n = snprintf(header, sizeof header, "{\"exit\":%d,\"out\":%zu,\"next\":%lld}", code, out->n, (long long)next);
     (void)!ma_frame_send(fd, ma_span_of(header, (size_t)n), ma_buf_view(out), ma_buf_view(err));
 }
 
@@ -125,7 +125,7 @@ static void reply_refused(int fd, const char *why)
     ma_buf_init(&none, 1);
     ma_buf_init(&err, 256);
     ma_buf_printf(&err, "%s\n", why);
-    reply(fd, MA_EXIT_FAILED, &none, &err);
+    reply(fd, MA_EXIT_FAILED, 0, &none, &err);
     ma_buf_free(&err);
 }
 
@@ -153,13 +153,15 @@ static void run_request(struct ma_admin *ad, int fd, int64_t uid, const struct m
         reply_refused(fd, "malformed request");
         return;
     }
+    int64_t next = 0;
     env.conf = &s->conf;
     env.peer_uid = uid;
+    env.next = &next;
     ma_buf_init(&out, MA_ADMIN_OUTPUT_MAX);
     ma_buf_init(&err, MA_ADMIN_ERRORS_MAX);
     int code = ma_admin_run(&env, &args, f->payload, &out, &err);
     ma_log(env.log, MA_LOG_INFO, "admin_command", MA_KV_SPAN("command", args.command), MA_KV_I("exit", code));
-    reply(fd, code, &out, &err);
+    reply(fd, code, next, &out, &err);
     ma_buf_free(&out);
     ma_buf_free(&err);
     if (f->payload.n > MA_TRIM_FROM)

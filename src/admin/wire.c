@@ -159,6 +159,10 @@ int ma_admin_encode(struct ma_buf *b, const struct ma_admin_args *args)
     put_text(&w, "audience", args->audience);
     put_text(&w, "amr", args->amr);
     put_text(&w, "since", args->since);
+    put_text(&w, "until", args->until);
+    put_text(&w, "format", args->format);
+    put_text(&w, "from", args->from);
+    put_text(&w, "head", args->head);
     ma_jw_kint(&w, "ttl", args->ttl);
     ma_jw_kint(&w, "auth_time", args->auth_time);
     ma_jw_obj_end(&w);
@@ -170,7 +174,7 @@ struct wire_args {
     struct ma_span command;
     struct ma_span_list positional;
     int64_t given, ttl, auth_time;
-    struct ma_span user, client, scope, audience, amr, since;
+    struct ma_span user, client, scope, audience, amr, since, until, format, from, head;
 };
 #define FIELD(m, ftype, ...)                                                                                           \
     {                                                                                                                  \
@@ -185,6 +189,10 @@ static const struct ma_jfield args_fields[] = {
     FIELD(audience, MA_F_STR, .max = 0),
     FIELD(amr, MA_F_STR, .max = 0),
     FIELD(since, MA_F_STR, .max = 0),
+    FIELD(until, MA_F_STR, .max = 0),
+    FIELD(format, MA_F_STR, .max = 0),
+    FIELD(from, MA_F_STR, .max = 0),
+    FIELD(head, MA_F_STR, .max = 0),
     FIELD(ttl, MA_F_INT, .max = 0),
     FIELD(auth_time, MA_F_INT, .max = 0),
 };
@@ -215,6 +223,10 @@ int ma_admin_decode(struct ma_arena *a, struct ma_span header, struct ma_admin_a
         .audience = w.audience,
         .amr = w.amr,
         .since = w.since,
+        .until = w.until,
+        .format = w.format,
+        .from = w.from,
+        .head = w.head,
         .ttl = w.ttl,
         .auth_time = w.auth_time,
     };

@@ -9,6 +9,8 @@
 #include "ma/accounts.h"
 #include "ma/admin.h"
 #include "ma/api.h"
+#include "ma/audit.h"
+#include "ma/audit_hook.h"
 #include "ma/auth.h"
 #include "ma/breached.h"
 #include "ma/dpop.h"
@@ -23,7 +25,7 @@
 
 _Static_assert(MA_HTTP_MORE_MAX >= MA_SD_SOCKETS_MAX, "a server for each passed socket");
 
-enum { EXPIRE_BATCH = 500, EXPIRE_GRACE_MS = 3600000 };
+enum { EXPIRE_BATCH = 500, EXPIRE_GRACE_MS = 3600000, DAY_MS = 86400000 };
 
 /* --- what lanes call back --- */
 
@@ -50,6 +52,24 @@ static void committed(const struct ma_app *app, struct ma_ctx *ctx)
     ctx->user_changed = ctx->wake_courier = ctx->keep = false;
 }
 
+/* Removes what the configuration does not keep. A trail that does not verify keeps everything and does not stop the
+ * rest. Returns the count or an error. */
+static int retain_audit(const struct ma_app *app, struct ma_db *db, int64_t now)
+{
+    struct ma_conf_ref *ref = ma_app_conf(app);
+    int64_t days = ma_conf_ref_get(ref)->audit.retention_days;
+    ma_conf_unref(ref);
+    if (days == 0)
+        return 0;
+    int n = ma_audit_retain(db, now - days * DAY_MS, EXPIRE_BATCH);
+    if (n > 0)
+        ma_log(app->log, MA_LOG_INFO, "audit.removed", MA_KV_I("rows", n));
+    if (n != MA_E_AUTH)
+        return n;
+    ma_log(app->log, MA_LOG_ERROR, "audit.retention_stopped", MA_KV_S("reason", "the trail does not verify"));
+    return 0;
+}
+
 /* Lapsed enrolments stay for a while, so that a late confirmation hears "expired" and not "unknown". */
 static int housekeeping(const struct ma_app *app, struct ma_db *db, bool *ret_more)
 {
@@ -64,6 +84,7 @@ static int housekeeping(const struct ma_app *app, struct ma_db *db, bool *ret_mo
         ma_codes_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
         ma_revocations_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
         ma_families_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
+        retain_audit(app, db, now),
     };
     *ret_more = false;
     for (size_t i = 0; i < MA_COUNT(n); i++) {
@@ -155,6 +176,8 @@ static int open_storage(struct ma_app *app, const struct ma_conf *conf, char why
     if (r == MA_OK)
         r = ma_state_bind_vault(app->writer, app->vault, app->clock->wall_ms(app->clock), why);
     if (r == MA_OK)
+        r = ma_audit_open(app->writer, app->vault, conf->key_directory, app->rand, app->log, &app->audit, why);
+    if (r == MA_OK)
         r = ma_jose_open(conf, app->clock, app->rand, app->log, &app->jose, why);
     if (r == MA_OK)
         ma_jose_observe(app->jose, app->metrics);
@@ -217,7 +240,8 @@ static int start_courier(struct ma_app *app, const struct ma_conf *conf, char wh
         .write = write_through,
         .write_arg = app->lanes,
     };
-    return ma_courier_start(&env, conf, &app->courier, why);
+    int r = ma_courier_start(&env, conf, &app->courier, why);
+    return r == MA_OK ? ma_audit_hook_start(&env, conf, &app->audit_hook, why) : r;
 }
 
 /* The rows of the API and, where it is on, of the token service; they live as long as the app. */
@@ -361,6 +385,7 @@ void ma_app_stop(struct ma_app *app)
         drain(app);
     ma_admin_stop(app->admin);
     ma_resealer_stop(app->resealer);
+    ma_audit_hook_stop(app->audit_hook);
     if (app->courier)
         ma_courier_stop(app->courier);
     if (app->jose)
@@ -373,6 +398,7 @@ void ma_app_stop(struct ma_app *app)
     ma_http_stop(app->health);
     ma_tls_free(app->tls);
     ma_lanes_free(app->lanes); /* a late request may still have asked for a place */
+    ma_audit_hook_free(app->audit_hook);
     ma_courier_free(app->courier);
     ma_auth_cache_free(app->auth_cache);
     ma_dpop_free(app->dpop);
@@ -387,6 +413,7 @@ void ma_app_stop(struct ma_app *app)
     ma_shared_free(app->shared);
     /* The writer last: its close checkpoints the log. */
     ma_db_close(app->writer);
+    ma_audit_close(app->audit);
     ma_vault_close(app->vault);
     ma_metrics_free(app->metrics);
     free((void *)(uintptr_t)app->routes);

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "ma/admin.h"
+#include "ma/audit_hook.h"
 #include "ma/breached.h"
 #include "ma/http.h"
 #include "ma/lanes.h"
@@ -116,6 +117,7 @@ void ma_app_reload(struct ma_app *app)
         ma_log(app->log, MA_LOG_ERROR, "reload.issuers_kept", MA_KV_S("why", why));
     reload_templates(app, conf);
     ma_courier_reload(app->courier, conf);
+    ma_audit_hook_reload(app->audit_hook, conf);
     ma_admin_reload(app->admin, conf);
     ma_http_reload(app->http, conf);
     ma_app_tls_reload(app, conf);

@@ -132,6 +132,14 @@ static int check_delivery(const struct ctx *x)
     return MA_OK;
 }
 
+static int check_audit(const struct ctx *x)
+{
+    bool url = *x->c->audit.webhook != '\0', secret = *x->c->audit.webhook_secret != '\0';
+    if (url && !secret)
+        return fault_at(x, "audit", "webhook", "needs audit.webhook_secret: calls are signed");
+    return secret && !url ? fault_at(x, "audit", "webhook_secret", "needs audit.webhook") : MA_OK;
+}
+
 static int check_sockets(const struct ctx *x)
 {
     const struct ma_conf *c = x->c;
@@ -177,7 +185,7 @@ int ma_conf_check(const struct ma_conf *c, const struct conf_places *p, const st
 {
     const struct ctx x = {c, p, f};
     if (check_domains(&x) != MA_OK || check_issuers(&x, issuers) != MA_OK || check_delivery(&x) != MA_OK ||
-        check_sockets(&x) != MA_OK || check_tls(&x) != MA_OK || check_breached(&x) != MA_OK)
+        check_audit(&x) != MA_OK || check_sockets(&x) != MA_OK || check_tls(&x) != MA_OK || check_breached(&x) != MA_OK)
         return MA_E_INVAL;
     return MA_OK;
 }

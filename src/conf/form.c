@@ -256,6 +256,11 @@ static const char *form_gateway(char *value)
     return "must be https://..., http://... on a loopback host, or spool:/dir";
 }
 
+static const char *form_webhook(char *value)
+{
+    return *value == '\0' || is_url(value) ? NULL : "must be https://..., or http://... on a loopback host";
+}
+
 static bool is_credential(const char *name)
 {
     for (const char *p = name; *p; p++)
@@ -315,6 +320,7 @@ const char *ma_conf_form(enum conf_form form, char *value)
         [FORM_JWKS] = form_jwks,
         [FORM_MAIL] = form_mail,
         [FORM_GATEWAY] = form_gateway,
+        [FORM_WEBHOOK] = form_webhook,
         [FORM_SECRET] = form_secret,
         [FORM_ADDRESS] = form_address,
         [FORM_HEADER] = form_header,

@@ -9,11 +9,13 @@
 #include "ma/arena.h"
 
 #define MA_CONF_WHY 512
-#define MA_CONF_FILE_MAX 1048576    /* bytes of a configuration file */
-#define MA_CONF_VALUE_MAX 1024      /* bytes of one value */
-#define MA_CONF_LIST_MAX 256        /* values of one list */
-#define MA_CONF_ISSUERS_MAX 64      /* external issuers */
-#define MA_CONF_RATE_MAX 1000000000 /* largest rate limit */
+#define MA_CONF_FILE_MAX 1048576      /* bytes of a configuration file */
+#define MA_CONF_VALUE_MAX 1024        /* bytes of one value */
+#define MA_CONF_LIST_MAX 256          /* values of one list */
+#define MA_CONF_ISSUERS_MAX 64        /* external issuers */
+#define MA_CONF_RATE_MAX 1000000000   /* largest rate limit */
+#define MA_CONF_RETENTION_MAX 36500   /* days */
+#define MA_CONF_WEBHOOK_BATCH_MAX 500 /* rows of one call */
 #define MA_CONF_ARENA_MAX (4u * 1024u * 1024u)
 
 enum conf_kind {
@@ -39,6 +41,7 @@ enum conf_form {
     FORM_JWKS,
     FORM_MAIL,
     FORM_GATEWAY,
+    FORM_WEBHOOK,
     FORM_SECRET,
     FORM_ADDRESS,
     FORM_HEADER,

@@ -28,6 +28,7 @@ EMBED(ma_migration_0002, "sql/sqlite/0002_webauthn.sql");
 EMBED(ma_migration_0003, "sql/sqlite/0003_connected_accounts.sql");
 EMBED(ma_migration_0004, "sql/sqlite/0004_token_service.sql");
 EMBED(ma_migration_0005, "sql/sqlite/0005_revocations.sql");
+EMBED(ma_migration_0006, "sql/sqlite/0006_audit_chain.sql");
 
 static const struct migration MIGRATIONS[] = {
     {1, "init", ma_migration_0001_start, ma_migration_0001_end},
@@ -35,6 +36,7 @@ static const struct migration MIGRATIONS[] = {
     {3, "connected_accounts", ma_migration_0003_start, ma_migration_0003_end},
     {4, "token_service", ma_migration_0004_start, ma_migration_0004_end},
     {5, "revocations", ma_migration_0005_start, ma_migration_0005_end},
+    {6, "audit_chain", ma_migration_0006_start, ma_migration_0006_end},
 };
 
 static const struct ma_sql Q_TABLES = {

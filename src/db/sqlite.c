@@ -41,6 +41,7 @@ struct ma_db {
     bool in_savepoint;
     int lost_err; /* why the engine abandoned the transaction, if it did */
     int lock_fd;
+    void *attached;
     struct ma_stmt stmts[MA_SQL_MAX];
 };
 
@@ -253,6 +254,16 @@ void ma_db_close(struct ma_db *db)
     if (db->lock_fd >= 0)
         (void)close(db->lock_fd); /* last: the closing checkpoint is still under the lock */
     free(db);
+}
+
+void ma_db_attach(struct ma_db *db, void *what)
+{
+    db->attached = what;
+}
+
+void *ma_db_attached(const struct ma_db *db)
+{
+    return db->attached;
 }
 
 /* --- statements --- */

@@ -3,41 +3,86 @@
  */
 #include "ma/store.h"
 
-#include "int.h"
+#include "audit_int.h"
 
-#define AUDIT_COLUMNS "at, type, operation, user_id, client_id, ip, user_agent, request_id, method_id, detail"
-
-MA_QUERY(AUDIT_INSERT, "INSERT INTO audit (" AUDIT_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
+MA_QUERY(AUDIT_INSERT, "INSERT INTO audit (id, " MA_AUDIT_COLUMNS ", salt, hash) "
+                       "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)");
 /* +id: else SQLite looks for the minimum by walking the table in the order of ids */
 MA_QUERY(AUDIT_START, "SELECT min(+id) FROM audit WHERE at >= $1");
-MA_QUERY(AUDIT_LIST, "SELECT id, " AUDIT_COLUMNS " FROM audit WHERE id > $1 AND +at >= $2 ORDER BY id LIMIT $3");
-MA_QUERY(AUDIT_LIST_USER,
-         "SELECT id, " AUDIT_COLUMNS " FROM audit WHERE user_id = $4 AND id > $1 AND +at >= $2 ORDER BY id LIMIT $3");
+MA_QUERY(AUDIT_LIST, "SELECT id, " MA_AUDIT_COLUMNS " FROM audit WHERE id > $1 AND +at >= $2 ORDER BY id LIMIT $3");
+MA_QUERY(AUDIT_LIST_USER, "SELECT id, " MA_AUDIT_COLUMNS
+                          " FROM audit WHERE user_id = $4 AND id > $1 AND +at >= $2 ORDER BY id LIMIT $3");
 
-int ma_audit_insert(struct ma_db *db, const struct ma_audit_row *row)
+int ma_audit_row_put(struct ma_db *db, const struct ma_audit_link *l)
 {
+    const struct ma_audit_row *row = &l->row;
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
     int r = ma_db_stmt(db, &ma_q_AUDIT_INSERT, &st);
     if (r != MA_OK)
         return r;
-    ma_bind_int(st, 1, row->at);
-    ma_bind_text(st, 2, row->type);
-    ma_bind_text(st, 3, row->operation);
-    ma_bind_text(st, 4, row->user_id);
-    ma_bind_text(st, 5, row->client_id);
-    ma_bind_text(st, 6, row->ip);
-    ma_bind_text(st, 7, row->user_agent);
-    ma_bind_text(st, 8, row->request_id);
-    ma_bind_text(st, 9, row->method_id);
-    ma_bind_text(st, 10, row->detail);
+    ma_bind_int(st, 1, row->id);
+    ma_bind_int(st, 2, row->at);
+    ma_bind_text(st, 3, row->type);
+    ma_bind_text(st, 4, row->operation);
+    ma_bind_text(st, 5, row->user_id);
+    ma_bind_text(st, 6, row->client_id);
+    ma_bind_text(st, 7, row->ip);
+    ma_bind_text(st, 8, row->user_agent);
+    ma_bind_text(st, 9, row->request_id);
+    ma_bind_text(st, 10, row->method_id);
+    ma_bind_text(st, 11, row->detail);
+    ma_bind_blob(st, 12, l->salt);
+    ma_bind_blob(st, 13, l->hash);
     return ma_stmt_run(st);
 }
 
-static int read_row(struct ma_stmt *st, struct ma_arena *a, size_t i, void *ret)
+/* Hashes and writes the row as the one behind the chain's head. */
+static int append(struct ma_db *db, const struct ma_audit *au, struct ma_audit_chain *c, struct ma_audit_link *l,
+                  uint8_t hash[MA_AUDIT_HASH_LEN])
+{
+    uint8_t personal[MA_AUDIT_HASH_LEN];
+    int r = ma_audit_personal(l->salt, &l->row, personal);
+    if (r == MA_OK)
+        r = ma_audit_row_hash(au->key, c->head_hash, &l->row, ma_span_of(personal, sizeof personal), hash);
+    return r == MA_OK ? ma_audit_row_put(db, l) : r;
+}
+
+int ma_audit_insert(struct ma_db *db, const struct ma_audit_row *row)
+{
+    struct ma_audit *au = ma_db_attached(db);
+    struct ma_audit_chain c;
+    uint8_t salt[MA_AUDIT_SALT_LEN], hash[MA_AUDIT_HASH_LEN];
+    struct ma_audit_link l = {
+        .row = *row, .salt = ma_span_of(salt, sizeof salt), .hash = ma_span_of(hash, sizeof hash)};
+    if (!au) /* nothing is written beside the chain */
+        return MA_E_INVAL;
+    int r = ma_audit_chain_load(db, au, &c);
+    if (r == MA_OK)
+        r = au->rand->fill(au->rand, salt, sizeof salt);
+    if (r != MA_OK)
+        return r == MA_E_NOTFOUND ? MA_E_DB : r;
+    const int64_t before = c.head_id;
+    l.row.id = before + 1;
+    r = append(db, au, &c, &l, hash);
+    if (r == MA_E_EXISTS) { /* somebody else's row is in the way: it stays where ma_audit_verify finds it */
+        r = ma_audit_newest(db, &l.row.id);
+        if (r == MA_OK && l.row.id >= MA_AUDIT_ID_MAX)
+            r = MA_E_DB;
+        l.row.id += r == MA_OK;
+        if (r == MA_OK)
+            r = append(db, au, &c, &l, hash);
+    }
+    if (r != MA_OK)
+        return r;
+    c.head_id = l.row.id;
+    memcpy(c.head_hash, hash, sizeof hash);
+    return ma_audit_chain_move(db, au, &c, before, c.base_id);
+}
+
+int ma_audit_row_read(struct ma_stmt *st, struct ma_arena *a, struct ma_audit_row *ret)
 {
     int err = MA_OK;
-    struct ma_audit_row *row = (struct ma_audit_row *)ret + i;
-    *row = (struct ma_audit_row){
+    *ret = (struct ma_audit_row){
         .id = ma_col_int(st, 0),
         .at = ma_col_int(st, 1),
         .type = ma_store_col(st, 2, a, &err),
@@ -53,6 +98,10 @@ static int read_row(struct ma_stmt *st, struct ma_arena *a, size_t i, void *ret)
     return err;
 }
 
+static int read_row(struct ma_stmt *st, struct ma_arena *a, size_t i, void *ret)
+{
+    return ma_audit_row_read(st, a, (struct ma_audit_row *)ret + i);
+}
 /* Ids and times rise together, except where the clock went back: the first id of the time spares
  * the walk over everything older. MA_E_NOTFOUND when nothing is that recent. */
 static int first_since(struct ma_db *db, int64_t since, int64_t *ret_after)

@@ -61,6 +61,17 @@
     X(AUDIT_START)                                                                                                     \
     X(AUDIT_LIST)                                                                                                      \
     X(AUDIT_LIST_USER)                                                                                                 \
+    X(AUDIT_CHAIN_GET)                                                                                                 \
+    X(AUDIT_CHAIN_INSERT)                                                                                              \
+    X(AUDIT_CHAIN_MOVE)                                                                                                \
+    X(AUDIT_LINKS)                                                                                                     \
+    X(AUDIT_LINKS_USER)                                                                                                \
+    X(AUDIT_ADOPT)                                                                                                     \
+    X(AUDIT_NEWEST)                                                                                                    \
+    X(AUDIT_REMOVE)                                                                                                    \
+    X(AUDIT_ERASE)                                                                                                     \
+    X(AUDIT_DELIVERY_GET)                                                                                              \
+    X(AUDIT_DELIVERY_PUT)                                                                                              \
     X(OBJECT_PUT)                                                                                                      \
     X(OBJECT_GET)                                                                                                      \
     X(OBJECT_LIST)                                                                                                     \

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "ma/api.h"
+#include "ma/audit.h"
 #include "ma/crypto.h"
 
 #define MA_CTL_ARENA_MAX ((size_t)1 << 20)
@@ -22,6 +23,7 @@
 struct local {
     struct ma_db *db;
     struct ma_vault *vault;
+    struct ma_audit *audit;
     struct ma_jose *jose;
 };
 
@@ -118,8 +120,9 @@ static int local_read(void *arg, int (*fn)(struct ma_db *, void *), void *fn_arg
 static void local_close(struct local *l)
 {
     ma_jose_close(l->jose);
-    ma_vault_close(l->vault);
     ma_db_close(l->db);
+    ma_audit_close(l->audit);
+    ma_vault_close(l->vault);
 }
 
 static int local_open(struct local *l, const struct ma_conf *conf, uint32_t needs, char why[256])
@@ -135,6 +138,8 @@ static int local_open(struct local *l, const struct ma_conf *conf, uint32_t need
         rc = ma_vault_open(conf->key_directory, ma_rand_system(), &l->vault, why);
     if (rc == MA_OK && (needs & MA_NEED_VAULT))
         rc = ma_state_bind_vault(l->db, l->vault, clock->wall_ms(clock), why);
+    if (rc == MA_OK && (needs & MA_NEED_VAULT))
+        rc = ma_audit_open(l->db, l->vault, conf->key_directory, ma_rand_system(), NULL, &l->audit, why);
     if (rc == MA_OK && (needs & MA_NEED_JOSE))
         rc = ma_jose_open(conf, clock, ma_rand_system(), NULL, &l->jose, why);
     return rc;
@@ -156,7 +161,7 @@ static void print_progress(void *arg, const char *line)
 }
 
 static int run_locally(const struct ma_conf *conf, const struct ma_admin_args *args, struct ma_span payload,
-                       struct ma_buf *out, struct ma_buf *err)
+                       struct ma_buf *out, struct ma_buf *err, int64_t *next)
 {
     struct local l MA_CLEANUP(local_close) = {0};
     struct ma_admin_env env = {.conf = conf,
@@ -169,7 +174,8 @@ static int run_locally(const struct ma_conf *conf, const struct ma_admin_args *a
                                .peer_uid = getuid(),
                                .routes = ma_api_routes_text,
                                .clock = ma_clock_system(),
-                               .rand = ma_rand_system()};
+                               .rand = ma_rand_system(),
+                               .next = next};
     uint32_t needs = ma_admin_needs(args);
     char why[256] = "";
     if (needs & MA_NEED_DB) {
@@ -188,14 +194,14 @@ static int run_locally(const struct ma_conf *conf, const struct ma_admin_args *a
 
 /* --- the whole --- */
 static int execute(const struct ma_conf *conf, struct ma_admin_args *args, struct ma_span document, struct ma_buf *out,
-                   struct ma_buf *err)
+                   struct ma_buf *err, int64_t *next)
 {
     int code = MA_EXIT_FAILED;
     if (ma_admin_needs(args) & MA_NEED_LOCAL)
-        return run_locally(conf, args, document, out, err);
-    int rc = ma_admin_call(conf->admin_socket, args, document, out, err, &code);
+        return run_locally(conf, args, document, out, err, next);
+    int rc = ma_admin_call_page(conf->admin_socket, args, document, out, err, &code, next);
     if (rc == MA_E_NOTFOUND)
-        return run_locally(conf, args, document, out, err);
+        return run_locally(conf, args, document, out, err, next);
     return rc == MA_OK ? code : complain(MA_EXIT_FAILED, conf->admin_socket, ma_err_text(rc));
 }
 
@@ -206,8 +212,8 @@ enum { WATCH_MS = 500, WATCH_PATIENCE = 240 }; /* looks without any change until
 static bool says_done(struct ma_span out)
 {
     static const char done[] = "100 %";
-    const uint8_t *at = memmem(out.p, out.n, done, sizeof done - 1);
-    return out.n > 0 && at && (at == out.p || at[-1] == '\n');
+    const uint8_t *at = out.n > 0 ? memmem(out.p, out.n, done, sizeof done - 1) : NULL;
+    return at && (at == out.p || at[-1] == '\n');
 }
 
 static int watch(const struct ma_conf *conf)
@@ -246,6 +252,16 @@ static void conf_free_p(struct ma_conf **c)
     ma_conf_free(*c);
 }
 
+/* Long output comes in pages, so that nobody holds it whole. */
+static void ask_for_more(struct ma_admin_args *args, char *from, size_t cap, int64_t next)
+{
+    if (next == 0)
+        return;
+    (void)snprintf(from, cap, "%lld", (long long)next);
+    args->from = ma_span_str(from);
+    args->given |= MA_OPT_FROM;
+}
+
 static int run(struct ma_arena *a, struct ma_admin_args *args, const char *config)
 {
     struct ma_conf *conf MA_CLEANUP(conf_free_p) = NULL;
@@ -265,11 +281,20 @@ static int run(struct ma_arena *a, struct ma_admin_args *args, const char *confi
         code = absolute_path(a, &args->passphrase_file);
     if (code != MA_EXIT_OK)
         return code;
-    code = execute(conf, args, ma_buf_view(&document), &out, &err);
-    (void)write_all(STDERR_FILENO, ma_buf_view(&err));
-    if (!write_all(STDOUT_FILENO, ma_buf_view(&out)))
-        return complain(MA_EXIT_FAILED, "standard output", strerrordesc_np(errno));
-    if (code == MA_EXIT_OK && (args->given & MA_OPT_WATCH) && !says_done(ma_buf_view(&out)))
+    char from[24];
+    bool done = false;
+    for (int64_t next = 1; next != 0 && code == MA_EXIT_OK;) {
+        next = 0;
+        code = execute(conf, args, ma_buf_view(&document), &out, &err, &next);
+        (void)write_all(STDERR_FILENO, ma_buf_view(&err));
+        if (!write_all(STDOUT_FILENO, ma_buf_view(&out)))
+            return complain(MA_EXIT_FAILED, "standard output", strerrordesc_np(errno));
+        ask_for_more(args, from, sizeof from, next);
+        done = says_done(ma_buf_view(&out));
+        ma_buf_clear(&out);
+        ma_buf_clear(&err);
+    }
+    if (code == MA_EXIT_OK && (args->given & MA_OPT_WATCH) && !done)
         return watch(conf);
     return code;
 }

@@ -15,6 +15,7 @@ const ELSEWHERE = {
   log_file: 'service.test.mjs', log_format: 'correlation.test.mjs', 'delivery.push': 'there is no push in this version', 'enrollment.push_ttl': 'there is no push in this version',
   ...Object.fromEntries(['certificate', 'key', 'hsts_max_age'].map((k) => [`tls.${k}`, 'tls.test.mjs'])),
   ...Object.fromEntries(['breached_file', 'breached_at_login'].map((k) => [`password_policy.${k}`, 'breached.test.mjs'])),
+  ...Object.fromEntries(['retention_days', 'webhook', 'webhook_secret', 'webhook_batch'].map((k) => [`audit.${k}`, 'audit.test.mjs'])),
   'rate_limit.push_per_minute': 'there is no push in this version',
 };
 

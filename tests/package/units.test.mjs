@@ -101,7 +101,7 @@ const complete = (shell, words) => (shell === 'bash'
 const NAMES = ['account', 'apply', 'audit', 'backup', 'check-config', 'export', 'health', 'keys', 'method', 'outbox', 'routes', 'token', 'user'];
 const CASES = [
   [[''], NAMES, true], [['us'], ['user']], [['user', ''], ['delete', 'list', 'show'], true], [['--config', '/etc/x.conf', 'user', 's'], ['show']],
-  [['--con'], ['--config']], [['audit', '--us'], ['--user']], [['audit', '--user', ''], []], [['apply', '--d'], ['--dry-run']],
+  [['--con'], ['--config']], [['audit', '--us'], ['--user']], [['audit', ''], ['discard', 'erase', 'export', 'verify']], [['audit', 'verify', '--'], ['--config', '--head', '--help']], [['audit', '--user', ''], []], [['apply', '--d'], ['--dry-run']],
   [['backup', 'Make'], ['Makefile']], [['--config', 'Make'], ['Makefile']], [['user', 'show', ''], []], [['keys', 'rotate', '--'], ['--config', '--help', '--vault', '--watch']], [['keys', 'list', '--'], ['--config', '--help']],
   [['keys', 'rotate', '--vault', '--w'], ['--watch']], [['backup', '--force', 'Make'], ['Makefile']], [['keys', 'export', '--passphrase-file', 'Make'], ['Makefile']], [['breached', 'build', 'Make'], ['Makefile']], [['nonsense', ''], []],
 ];

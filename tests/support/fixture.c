@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../../src/app/int.h"
+#include "ma/audit.h"
 #include "ma/crypto.h"
 #include "ma/methods.h"
 
@@ -96,7 +97,9 @@ void ma_fix_open(struct ma_fix *f, const char *conf_text)
     open_conf(f, conf_text);
     if (ma_vault_open(f->dir, f->app.rand, &f->app.vault, why) != MA_OK ||
         ma_db_open(f->database, MA_DB_WRITER, NULL, &f->app.writer, why) != MA_OK ||
-        ma_migrate(f->app.writer, MA_FIX_START, why) != MA_OK || ma_templates_load("", &f->app.templates, why) != MA_OK)
+        ma_migrate(f->app.writer, MA_FIX_START, why) != MA_OK ||
+        ma_audit_open(f->app.writer, f->app.vault, f->dir, f->app.rand, NULL, &f->app.audit, why) != MA_OK ||
+        ma_templates_load("", &f->app.templates, why) != MA_OK)
         fail_with("fixture", why);
     f->arena = ma_arena_new(MA_ARENA_FIRST, 4 * MA_ARENA_MAX);
     ck_assert_ptr_nonnull(f->arena);
@@ -111,6 +114,7 @@ void ma_fix_close(struct ma_fix *f)
     ma_conf_unref(f->conf_ref);
     ma_templates_free(f->app.templates);
     ma_db_close(f->app.writer);
+    ma_audit_close(f->app.audit);
     ma_vault_close(f->app.vault);
     ma_crypto_cleanup();
     ma_fix_remove(f->dir);

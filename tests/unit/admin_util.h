@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../../src/admin/int.h"
+#include "ma/audit.h"
 #include "ma/crypto.h"
 
 #define MAYBE_UNUSED __attribute__((unused))
@@ -29,6 +30,7 @@
 struct world {
     pthread_mutex_t lock;
     struct ma_db *db;
+    struct ma_audit *audit;
     int changed;
     int health;
 };
@@ -129,6 +131,7 @@ static MAYBE_UNUSED void setup(void)
     ck_assert_msg(ma_db_open(db_path, MA_DB_WRITER, NULL, &world.db, why) == MA_OK, "%s", why);
     ck_assert_msg(ma_migrate(world.db, NOW, why) == MA_OK, "%s", why);
     ck_assert_msg(ma_vault_open(keys, ma_rand_system(), &env.vault, why) == MA_OK, "%s", why);
+    ck_assert_msg(ma_audit_open(world.db, env.vault, keys, env.rand, NULL, &world.audit, why) == MA_OK, "%s", why);
     arena = ma_arena_new(MA_ARENA_FIRST, (size_t)64 << 20);
     ma_buf_init(&out, (size_t)64 << 20);
     ma_buf_init(&err, MA_ADMIN_ERRORS_MAX);
@@ -140,8 +143,9 @@ static MAYBE_UNUSED void teardown(void)
     ma_buf_free(&err);
     ma_arena_free(arena);
     ma_jose_close(env.jose);
-    ma_vault_close(env.vault);
     ma_db_close(world.db);
+    ma_audit_close(world.audit);
+    ma_vault_close(env.vault);
     ma_crypto_cleanup();
     remove_tree(dir);
 }

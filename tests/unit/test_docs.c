@@ -13,6 +13,7 @@
 #include "../../src/state/int.h"
 #include "ma/admin.h"
 #include "ma/api.h"
+#include "ma/audit.h"
 #include "ma/conf.h"
 #include "ma/crypto.h"
 #include "ma/metrics.h"
@@ -137,12 +138,26 @@ static const char *metrics_text(void)
     return ma_metrics_markdown(arena);
 }
 
+static const char *audit_text(void)
+{
+    struct ma_buf b;
+    size_t n = 0;
+    const struct ma_audit_event *e = ma_audit_events(&n);
+    ma_buf_init_arena(&b, arena, 16384, TEXT_MAX);
+    ma_buf_str(&b, "| `type` | `description` | `details` hold |\n|---|---|---|\n");
+    for (size_t i = 0; i < n; i++)
+        ma_buf_printf(&b, "| `%s` | %s | %s |\n", e[i].type, e[i].description, e[i].holds);
+    ma_buf_byte(&b, 0);
+    ck_assert_int_eq(ma_buf_err(&b), MA_OK);
+    return (const char *)b.p;
+}
+
 static const struct generated {
     const char *name;
     const char *(*make)(void);
 } generated[] = {
     {"routes", routes_text}, {"errors", errors_text},   {"config", config_text},
-    {"ctl", ctl_text},       {"metrics", metrics_text},
+    {"ctl", ctl_text},       {"metrics", metrics_text}, {"audit", audit_text},
 };
 
 static size_t line_of(const char *text, size_t n)

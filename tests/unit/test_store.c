@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../../src/store/int.h"
+#include "ma/audit.h"
 #include "ma/crypto.h"
 
 #define T_IS(want, expr)                                                                                               \
@@ -25,6 +26,8 @@
 
 static char dir[64], path[96], why[256];
 static struct ma_db *db;
+static struct ma_vault *vault;
+static struct ma_audit *chain;
 static struct ma_arena *arena;
 
 static void add_user(struct ma_span id)
@@ -41,6 +44,8 @@ static void setup(void)
     T_OK(ma_crypto_init());
     ck_assert_msg(ma_db_open(path, MA_DB_WRITER, NULL, &db, why) == MA_OK, "%s", why);
     ck_assert_msg(ma_migrate(db, NOW, why) == MA_OK, "%s", why);
+    ck_assert_msg(ma_vault_open(dir, ma_rand_system(), &vault, why) == MA_OK, "%s", why);
+    ck_assert_msg(ma_audit_open(db, vault, NULL, ma_rand_system(), NULL, &chain, why) == MA_OK, "%s", why);
     arena = ma_arena_new(MA_ARENA_FIRST, MA_ARENA_MAX);
     ck_assert_ptr_nonnull(arena);
     T_OK(ma_db_begin(db));
@@ -50,13 +55,16 @@ static void setup(void)
 
 static void teardown(void)
 {
-    static const char *const suffixes[] = {"", "-wal", "-shm", ".lock"};
+    static const char *const files[] = {"t.db",       "t.db-wal", "t.db-shm",    "t.db.lock",
+                                        "vault.keys", "pepper",   "vault.canary"};
     ma_db_close(db);
+    ma_audit_close(chain);
+    ma_vault_close(vault);
     ma_arena_free(arena);
     ma_crypto_cleanup();
-    for (size_t i = 0; i < MA_COUNT(suffixes); i++) {
+    for (size_t i = 0; i < MA_COUNT(files); i++) {
         char file[128];
-        (void)snprintf(file, sizeof(file), "%s%s", path, suffixes[i]);
+        (void)snprintf(file, sizeof(file), "%s/%s", dir, files[i]);
         (void)unlink(file);
     }
     ck_assert_int_eq(rmdir(dir), 0);
@@ -1187,12 +1195,9 @@ static Suite *suite(void)
     tcase_add_test(t, test_object_secrets);
     return s;
 }
-
 int main(void)
 {
     SRunner *r = srunner_create(suite());
     srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return srunner_ntests_failed(r) ? EXIT_FAILURE : EXIT_SUCCESS;
 }
