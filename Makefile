@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# make run · make test · make bench · make release · make lint · make fuzz FUZZ=name TIME=60 · make install
+# make run · make test · make bench · make release · make lint · make fuzz FUZZ=name TIME=60 · make install · make deb
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -10,9 +10,15 @@ RUN_PKGS := gcc libc6-dev pkg-config libmicrohttpd-dev libgnutls28-dev libjansso
             libcurl4-openssl-dev libconfuse-dev libargon2-dev libcrypt-dev liboath-dev libqrencode-dev ca-certificates \
             curl jq oathtool
 TEST_PKGS := $(RUN_PKGS) check libsubunit-dev libfido2-dev clang-format universal-ctags shellcheck openssl \
-             sqlite3 util-linux zbar-tools
+             sqlite3 util-linux zbar-tools debhelper dpkg-dev fakeroot lintian logrotate mandoc python3-minimal systemd \
+             systemd-container
+# Never installed, since it would start a server: promtool alone is taken out of it, into $(BUILD)/host.
+PROMTOOL_PKG := prometheus
 # Beside these, and only where apt has it: without it the browser tests are skipped, and counted as skipped.
 BROWSER_PKGS := chromium
+DEB_PKGS := $(RUN_PKGS) debhelper dpkg-dev fakeroot
+# Servers that the tests run from below build/tools; installing their packages would start them.
+UNPACKED_PKGS := nginx caddy
 FUZZ_PKGS := $(RUN_PKGS) clang libclang-rt-14-dev
 TIDY_PKGS := $(RUN_PKGS) check libsubunit-dev clang-tidy cppcheck
 BENCH_PKGS := $(RUN_PKGS) wrk nginx-light openssl util-linux
@@ -31,7 +37,12 @@ SBINDIR ?= $(PREFIX)/sbin
 SYSCONFDIR ?= /etc
 DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
+DOCDIR ?= $(DATADIR)/doc/myaccountd
+BASHDIR ?= $(DATADIR)/bash-completion/completions
+ZSHDIR ?= $(DATADIR)/zsh/site-functions
 SYSTEMDUNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 PKGS := libmicrohttpd gnutls jansson libjwt openssl sqlite3 libcurl libconfuse libargon2 libcrypt liboath libqrencode
@@ -80,8 +91,9 @@ THREADED := $(patsubst tests/unit/%.c,$(OBJ)/tests/%,$(shell grep -slE 'pthread_
             tests/unit/test_*.c /dev/null))
 C_FILES := $(sort $(shell find src include tests -name '*.[ch]' -not -path '*/node_modules/*' 2>/dev/null))
 
-.PHONY: all release packages run demo-reset test test-programs tsan-programs node-modules bench fuzz fuzz-replay \
-        lint tidy format format-check coverage install uninstall clean deps test-deps fuzz-deps tidy-deps bench-deps
+.PHONY: all release packages run demo-reset test test-programs tsan-programs node-modules promtool bench fuzz \
+        fuzz-replay lint tidy format format-check coverage install uninstall deb clean deps test-deps fuzz-deps tidy-deps \
+        bench-deps deb-deps
 
 all: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl
 	@ln -sfn $(MODE)/myaccountd $(BUILD)/myaccountd
@@ -169,10 +181,13 @@ test-deps:
 	$(call install_missing,$(TEST_PKGS),$(WITH_NODE))
 	$(call install_missing,$(BROWSER_PKGS),) || \
 	    echo '*** $(BROWSER_PKGS) cannot be installed: the browser tests will be SKIPPED ***' >&2
+	@tests/package/unpack.sh $(BUILD)/tools $(UNPACKED_PKGS)
 fuzz-deps:
 	$(call install_missing,$(FUZZ_PKGS),)
 tidy-deps:
 	$(call install_missing,$(TIDY_PKGS),)
+deb-deps:
+	$(call install_missing,$(DEB_PKGS),)
 bench-deps:
 	$(call install_missing,$(BENCH_PKGS),$(WITH_NODE))
 
@@ -185,7 +200,7 @@ demo-reset:
 	rm -rf var
 
 test: test-deps
-	+@$(SUBMAKE) node-modules
+	+@$(SUBMAKE) node-modules promtool
 	+@MAKE='$(MAKE)' BUILD='$(BUILD)' tests/run $(TESTS)
 
 test-programs: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl $(UNIT) $(REPLAY)
@@ -195,6 +210,19 @@ node-modules: tests/daemon/node_modules/.package-lock.json
 tests/daemon/node_modules/.package-lock.json: tests/daemon/package-lock.json
 	@echo '  NPM     tests/daemon'
 	@cd tests/daemon && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error && touch node_modules/.package-lock.json
+
+# apt checks what it downloads; nothing of the package is run or unpacked but the one file.
+promtool: $(BUILD)/host/promtool
+$(BUILD)/host/promtool:
+	@mkdir -p $(@D)/deb
+	@set -o pipefail; if p=$$(command -v promtool); then ln -sfn "$$p" $@; exit; fi; \
+	echo '  APT     promtool, out of $(PROMTOOL_PKG)'; \
+	cd $(@D)/deb && get='apt-get download -q -o APT::Sandbox::User=root $(PROMTOOL_PKG)'; \
+	{ $$get || { $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get update -q && $$get; }; } >apt.log 2>&1 && \
+	dpkg-deb --fsys-tarfile $(PROMTOOL_PKG)_*.deb | tar -xO ./usr/bin/promtool >promtool && \
+	chmod 755 promtool && mv promtool .. || \
+	echo '*** $(PROMTOOL_PKG) cannot be had: the checks with promtool will be SKIPPED ***' >&2
+	@rm -rf $(@D)/deb
 
 bench: bench-deps
 	+@$(SUBMAKE) MODE=release all \
@@ -231,23 +259,38 @@ coverage: test-deps
 	@BUILD=$(BUILD) tests/lint/coverage.sh
 
 # --- installation ---
+# Each file as source>destination>mode; files under conf/ that name directories get the ones of this installation.
+INSTALLED := $(BUILD)/release/myaccountd>$(SBINDIR)/myaccountd>0755 \
+    $(BUILD)/release/myaccountctl>$(BINDIR)/myaccountctl>0755 \
+    conf/myaccountd.service>$(SYSTEMDUNITDIR)/myaccountd.service>0644 \
+    conf/myaccountd.socket>$(SYSTEMDUNITDIR)/myaccountd.socket>0644 \
+    conf/sysusers.conf>$(SYSUSERSDIR)/myaccountd.conf>0644 \
+    conf/tmpfiles.conf>$(TMPFILESDIR)/myaccountd.conf>0644 \
+    conf/man/myaccountctl.1>$(MANDIR)/man1/myaccountctl.1>0644 \
+    conf/man/myaccountd.conf.5>$(MANDIR)/man5/myaccountd.conf.5>0644 \
+    conf/man/myaccountd.8>$(MANDIR)/man8/myaccountd.8>0644 \
+    conf/completion/myaccountctl.bash>$(BASHDIR)/myaccountctl>0644 \
+    conf/completion/myaccountctl.zsh>$(ZSHDIR)/_myaccountctl>0644 \
+    README.md>$(DOCDIR)/README.md>0644 \
+    LICENSE>$(DOCDIR)/LICENSE>0644 \
+    conf/myaccountd.conf>$(DOCDIR)/examples/myaccountd.conf>0644 \
+    conf/demo.json>$(DOCDIR)/examples/demo.json>0644 \
+    conf/grafana/myaccountd.json>$(DOCDIR)/examples/grafana.json>0644 \
+    conf/prometheus/alerts.yml>$(DOCDIR)/examples/alerts.yml>0644 \
+    conf/nginx.conf.example>$(DOCDIR)/examples/nginx.conf>0644 \
+    conf/Caddyfile.example>$(DOCDIR)/examples/Caddyfile>0644 \
+    conf/logrotate.conf>$(DOCDIR)/examples/logrotate.conf>0644
+
 install:
 	+@$(SUBMAKE) MODE=release all
-	install -D -m 0755 $(BUILD)/release/myaccountd $(DESTDIR)$(SBINDIR)/myaccountd
-	install -D -m 0755 $(BUILD)/release/myaccountctl $(DESTDIR)$(BINDIR)/myaccountctl
-	install -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/myaccountd
-	@for f in conf/*.service conf/*.socket; do [ ! -f $$f ] || \
-	    install -D -m 0644 $$f $(DESTDIR)$(SYSTEMDUNITDIR)/$${f##*/} || exit 1; done
-	@for f in conf/man/*.[158]; do [ ! -f $$f ] || \
-	    install -D -m 0644 $$f $(DESTDIR)$(MANDIR)/man$${f##*.}/$${f##*/} || exit 1; done
-	@for f in conf/myaccountd.conf conf/demo.json LICENSE; do [ ! -f $$f ] || \
-	    install -D -m 0644 $$f $(DESTDIR)$(DATADIR)/doc/myaccountd/$${f##*/} || exit 1; done
+	@DESTDIR='$(DESTDIR)' SBINDIR='$(SBINDIR)' SYSCONFDIR='$(SYSCONFDIR)' conf/install.sh install $(patsubst %,'%',$(INSTALLED))
 
 uninstall:
-	rm -f $(DESTDIR)$(SBINDIR)/myaccountd $(DESTDIR)$(BINDIR)/myaccountctl
-	rm -f $(addprefix $(DESTDIR)$(SYSTEMDUNITDIR)/,$(notdir $(wildcard conf/*.service conf/*.socket)))
-	rm -f $(foreach f,$(wildcard conf/man/*.[158]),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(f)))/$(notdir $(f)))
-	rm -rf $(DESTDIR)$(DATADIR)/doc/myaccountd
+	@DESTDIR='$(DESTDIR)' SYSCONFDIR='$(SYSCONFDIR)' conf/install.sh uninstall $(patsubst %,'%',$(INSTALLED))
+
+deb: deb-deps
+	+@$(SUBMAKE) MODE=release all
+	@BUILD='$(BUILD)' conf/deb.sh
 
 clean:
 	rm -rf $(BUILD)

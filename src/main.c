@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The daemon's command line, signals and lifecycle.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -75,15 +76,6 @@ static int parse_options(int argc, char **argv, struct options *o)
     return EXIT_USAGE;
 }
 
-static enum ma_log_level level_of(const char *name)
-{
-    if (strcmp(name, "error") == 0)
-        return MA_LOG_ERROR;
-    if (strcmp(name, "warn") == 0)
-        return MA_LOG_WARN;
-    return strcmp(name, "debug") == 0 ? MA_LOG_DEBUG : MA_LOG_INFO;
-}
-
 /* Seeds, codes and tokens pass through memory: no core dump, no tracing by others. Test builds stay traceable for
  * the leak checker. */
 static void harden(void)
@@ -108,27 +100,76 @@ static sigset_t block_signals(void)
     sigset_t set;
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGHUP);
+    (void)sigaddset(&set, SIGUSR1);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     return set;
 }
 
+/* --- serving --- */
+
+struct watch {
+    int64_t interval_ms; /* between two pings; 0: nobody watches */
+    bool withheld;
+};
+
+static struct watch watch_begin(void)
+{
+    int64_t usec = ma_sd_watchdog_usec();
+    return (struct watch){.interval_ms = usec ? (usec / 4000 > 0 ? usec / 4000 : 1) : 0};
+}
+
+/* The manager hears from us only while every thread that works gets on; otherwise it restarts us. The status goes out
+ * before the log line, which may be what is stuck. */
+static void watch_tick(struct watch *w, const struct ma_app *app, struct ma_log *log)
+{
+    const char *stuck = ma_app_stuck(app);
+    if (!stuck) {
+        ma_sd_notify("WATCHDOG=1");
+        if (w->withheld) {
+            ma_sd_notify("STATUS=Serving %s", ma_app_address(app));
+            ma_log(log, MA_LOG_WARN, "watchdog.resumed");
+        }
+    } else if (!w->withheld) {
+        ma_sd_notify("STATUS=Stuck: %s", stuck);
+        ma_log(log, MA_LOG_ERROR, "watchdog.withheld", MA_KV_S("thread", stuck));
+    }
+    w->withheld = stuck != NULL;
+}
+
+/* A signal, or 0 when it is time to ping. */
+static int next_signal(const sigset_t *signals, const struct watch *w)
+{
+    const struct timespec wait = {w->interval_ms / 1000, w->interval_ms % 1000 * 1000000};
+    int sig = w->interval_ms ? sigtimedwait(signals, NULL, &wait) : sigwaitinfo(signals, NULL);
+    return sig > 0 ? sig : 0;
+}
+
+static void reload(struct ma_app *app)
+{
+    /* Type=notify-reload wants the time, on the clock that sd_notify(3) names */
+    ma_sd_notify("RELOADING=1\nMONOTONIC_USEC=%lld\nSTATUS=Reloading", (long long)ma_mono_us());
+    ma_app_reload(app);
+    ma_sd_notify("READY=1\nSTATUS=Serving %s", ma_app_address(app));
+}
+
 static void serve(struct ma_app *app, struct ma_log *log, const sigset_t *signals)
 {
+    struct watch watch = watch_begin();
     ma_log(log, MA_LOG_INFO, "ready", MA_KV_S("address", ma_app_address(app)), MA_KV_S("version", MA_VERSION));
-    ma_sd_notify("READY=1");
-    for (;;) {
-        int sig = 0;
-        if (sigwait(signals, &sig) != 0)
-            continue;
-        if (sig != SIGHUP)
-            break;
-        ma_sd_notify("RELOADING=1");
-        ma_app_reload(app);
-        ma_sd_notify("READY=1");
+    ma_sd_notify("READY=1\nSTATUS=Serving %s", ma_app_address(app));
+    for (bool stop = false; !stop;) {
+        int sig = next_signal(signals, &watch);
+        if (sig == SIGHUP)
+            reload(app);
+        else if (sig == SIGUSR1)
+            ma_app_log_reopen(app);
+        stop = sig == SIGTERM || sig == SIGINT;
+        if (watch.interval_ms && !stop)
+            watch_tick(&watch, app, log);
     }
-    ma_sd_notify("STOPPING=1");
+    ma_sd_notify("STOPPING=1\nSTATUS=Finishing what is under way");
     ma_log(log, MA_LOG_INFO, "stopping");
 }
 
@@ -142,29 +183,42 @@ static const struct ma_clock *choose_clock(const struct options *o)
     return ma_clock_system();
 }
 
-static int run(const struct options *o, struct ma_conf *conf)
+/* On standard error, or in the file that the configuration names. NULL when that cannot be. */
+static struct ma_log *open_log(const struct ma_conf *conf)
+{
+    char text[128];
+    struct ma_log *log = ma_log_new(STDERR_FILENO, ma_log_level_parse(conf->log_level), ma_app_log_json(conf));
+    if (!log)
+        (void)fputs("myaccountd: out of memory\n", stderr);
+    if (!log || !conf->log_file[0] || ma_log_reopen(log, conf->log_file) == MA_OK)
+        return log;
+    (void)fprintf(stderr, "myaccountd: log_file %s: %s\n", conf->log_file, strerror_r(errno, text, sizeof text));
+    ma_log_free(log);
+    return NULL;
+}
+
+static int serve_with(const struct options *o, struct ma_conf *conf, struct ma_log *log, const sigset_t *signals)
 {
     char why[512] = "";
-    sigset_t signals = block_signals();
-    struct ma_log *log = ma_log_new(STDERR_FILENO, level_of(conf->log_level), -1);
     const struct ma_clock *clock = choose_clock(o);
+    const bool to_file = conf->log_file[0] != '\0';
     struct ma_app *app = NULL;
-    if (!log || !clock || ma_crypto_init() < 0 || ma_httpc_global_init() < 0) {
+    if (!clock || ma_crypto_init() < 0 || ma_httpc_global_init() < 0) {
         (void)fputs("myaccountd: cannot start: cryptography, clock or memory is not usable\n", stderr);
         ma_conf_free(conf);
-        ma_log_free(log);
         return EXIT_FAILURE;
     }
     int r = ma_app_start(conf, clock, log, &app, why);
     if (r < 0) {
         ma_log(log, MA_LOG_ERROR, "start.failed", MA_KV_S("why", why));
+        if (to_file) /* whoever started us looks here */
+            (void)fprintf(stderr, "myaccountd: %s\n", why);
     } else {
-        serve(app, log, &signals);
+        serve(app, log, signals);
         ma_app_stop(app);
         ma_log(log, MA_LOG_INFO, "stopped");
     }
     ma_crypto_cleanup();
-    ma_log_free(log);
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -179,6 +233,19 @@ static int check(struct ma_conf *conf)
     ma_conf_free(conf);
     ma_crypto_cleanup();
     return r < 0 ? EXIT_BAD_CONFIG : EXIT_SUCCESS;
+}
+
+static int run(const struct options *o, struct ma_conf *conf)
+{
+    const sigset_t signals = block_signals();
+    struct ma_log *log = open_log(conf);
+    if (!log) {
+        ma_conf_free(conf);
+        return EXIT_FAILURE;
+    }
+    int status = serve_with(o, conf, log, &signals);
+    ma_log_free(log);
+    return status;
 }
 
 int main(int argc, char **argv)

@@ -122,6 +122,8 @@ struct ma_admin_env {
     void (*state_changed)(void *arg);
     /* Appends JSON text; MA_OK when ready. NULL: nobody to ask. */
     int (*health)(void *arg, struct ma_buf *out);
+    /* Appends the metrics as Prometheus reads them. NULL: nobody to ask. */
+    int (*metrics)(void *arg, struct ma_buf *out);
     /* Gets a fresh token of a connected account, as the vault hands it out, and says only how that went. NULL: only a
      * running daemon can. */
     int (*check_account)(void *arg, const struct ma_account_check *check, const char **ret_status,

@@ -11,6 +11,7 @@
 #include "ma/outbox.h"
 #include "ma/vault.h"
 
+struct ma_heartbeats;
 struct ma_lanes;
 struct ma_auth_cache;
 struct ma_dpop;
@@ -23,6 +24,7 @@ struct ma_breached;
 struct ma_app_shared;
 struct ma_route;
 struct ma_admin;
+struct ma_metrics;
 struct ma_resealer;
 struct ma_audit;
 struct ma_audit_hook;
@@ -34,10 +36,14 @@ struct ma_conf_ref *ma_conf_ref_new(struct ma_conf *conf);
 const struct ma_conf *ma_conf_ref_get(const struct ma_conf_ref *r);
 void ma_conf_unref(struct ma_conf_ref *r);
 
+#define MA_HTTP_MORE_MAX 8 /* MA_SD_SOCKETS_MAX */
+
 struct ma_app {
     const struct ma_clock *clock;
     const struct ma_rand *rand;
     struct ma_log *log;
+    struct ma_metrics *metrics; /* NULL: nothing is counted */
+    double process_start_s;     /* Unix time; worked out once, so that it does not waver with the clock */
     struct ma_vault *vault;
     struct ma_jose *jose;
     struct ma_limits *limits;
@@ -55,10 +61,13 @@ struct ma_app {
     struct ma_admin *admin;
     struct ma_resealer *resealer;
     struct ma_http_server *http, *health;
-    struct ma_tls *tls;            /* of the API listener; NULL: plain */
-    const struct ma_route *routes; /* of the API listener; owned */
-    struct ma_db *writer;          /* the WRITE lane's */
-    struct ma_app_shared *shared;  /* snapshots under a lock */
+    struct ma_tls *tls;                            /* of the API listener; NULL: plain */
+    struct ma_http_server *more[MA_HTTP_MORE_MAX]; /* of further passed sockets */
+    size_t n_more;
+    struct ma_heartbeats *heartbeats; /* of the threads that work */
+    const struct ma_route *routes;    /* of the API listener; owned */
+    struct ma_db *writer;             /* the WRITE lane's */
+    struct ma_app_shared *shared;     /* snapshots under a lock */
 };
 
 /* Builds and starts everything. `why` is one line for the operator. MA_E_BUSY when another daemon holds
@@ -69,8 +78,14 @@ MA_MUST_USE int ma_app_start(struct ma_conf *conf, const struct ma_clock *clock,
 MA_MUST_USE int ma_app_check(const struct ma_conf *conf, char why[512]);
 /* Drains, stops and frees everything. */
 void ma_app_stop(struct ma_app *app);
+/* The form of a configuration's log lines, as ma_log_new takes it. */
+int ma_app_log_json(const struct ma_conf *conf);
 /* SIGHUP: reads the configuration and key files again. Keeps the old ones when the new are wrong. */
 void ma_app_reload(struct ma_app *app);
+/* SIGUSR1: opens the log file anew. */
+void ma_app_log_reopen(struct ma_app *app);
+/* The name of a worker thread that has given no sign of life for too long, or NULL. */
+const char *ma_app_stuck(const struct ma_app *app);
 /* The address the API listens on, for the ready line. Borrowed. */
 const char *ma_app_address(const struct ma_app *app);
 
@@ -91,6 +106,9 @@ void ma_app_count_commit(const struct ma_app *app);
 bool ma_app_may_remember(const struct ma_app *app, const struct ma_ctx *ctx);
 /* True once stopping began: new work is refused. */
 bool ma_app_stopping(const struct ma_app *app);
+/* The metrics as Prometheus reads them; what must be looked up is looked up with the given reader, and left out where
+ * it cannot be. Any thread. */
+MA_MUST_USE int ma_app_metrics_text(const struct ma_app *app, struct ma_db *reader, struct ma_buf *out);
 /* Health: NULL when ready, else what is wrong (static). Uses the given reader. */
 const char *ma_app_not_ready(const struct ma_app *app, struct ma_db *reader);
 

@@ -131,7 +131,9 @@ struct ma_conf {
         struct ma_conf_strlist headers; /* cors.allow_headers: extra request headers preflights allow */
     } cors;
 
-    const char *log_level; /* "error", "warn", "info", "debug" */
+    const char *log_level;  /* "error", "warn", "info", "debug" */
+    const char *log_format; /* "auto", "json", "text" */
+    const char *log_file;   /* "": standard error */
 };
 
 /* Parses and validates (cross-field checks included). On failure prints nothing; `why` receives
@@ -148,6 +150,9 @@ void ma_conf_free_p(struct ma_conf **c);
  * (owned, free). */
 char *ma_conf_reference(void);
 char *ma_conf_example(void);
+/* Gives `fresh` the values of `running` for every key that needs a restart: parts of them are in use for good.
+ * MA_E_NOMEM leaves a mixture. */
+MA_MUST_USE int ma_conf_keep(struct ma_conf *fresh, const struct ma_conf *running);
 /* Names of keys whose value differs between two snapshots but need a restart to change, comma-separated in out;
  * names that no longer fit are left out. */
 void ma_conf_needs_restart(const struct ma_conf *old, const struct ma_conf *now, char out[256]);

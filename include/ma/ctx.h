@@ -14,10 +14,12 @@
 #include "ma/jsonr.h"
 #include "ma/jsonw.h"
 #include "ma/log.h"
+#include "ma/metrics.h"
 #include "ma/netaddr.h"
 #include "ma/problem.h"
 #include "ma/scope.h"
 #include "ma/state.h"
+#include "ma/trace.h"
 
 struct ma_app;
 struct ma_ctx;
@@ -87,7 +89,8 @@ struct ma_req {
     struct ma_span authorization, dpop, content_type, origin, host, user_agent, if_none_match, cookie;
     struct ma_span forwarded, x_forwarded_for, x_forwarded_proto, x_forwarded_host;
     struct ma_span auth0_forwarded_for; /* end user's address that a client's own server names */
-    int64_t content_length;             /* -1: none given */
+    struct ma_span x_request_id, traceparent;
+    int64_t content_length; /* -1: none given */
     bool chunked;
     bool has_body; /* Content-Length > 0 or chunked */
     size_t body_received;
@@ -100,7 +103,7 @@ struct ma_req {
 struct ma_header {
     const char *name, *value;
 };
-#define MA_RESP_HEADERS 20
+#define MA_RESP_HEADERS 24
 struct ma_resp {
     int status;
     const char *content_type; /* NULL: no body */
@@ -126,6 +129,13 @@ struct ma_principal {
     ma_scopes rbac;
 };
 
+/* A counter's next step, once the transaction is committed. */
+struct ma_count {
+    enum ma_metric id;
+    uint8_t a, b;
+};
+#define MA_CTX_COUNTS 4
+
 struct ma_ctx {
     const struct ma_app *app;
     struct ma_conf_ref *conf_ref; /* keeps conf alive */
@@ -142,8 +152,9 @@ struct ma_ctx {
     int64_t now_ms;     /* read once per request */
     int64_t started_us; /* monotonic, for the access line */
     int64_t queued_us;  /* time spent in queues */
-    char request_id[33];
-    bool cors_known; /* the Origin may read the answer */
+    char request_id[MA_REQUEST_ID_MAX + 1];
+    struct ma_trace trace; /* whom threads work for while they run a step of it */
+    bool cors_known;       /* the Origin may read the answer */
     struct {
         bool set;
         int64_t limit, remaining, reset_s;
@@ -169,6 +180,8 @@ struct ma_ctx {
         const char *operation, *method_type;
         struct ma_span method_id;
     } audit;
+    struct ma_count counts[MA_CTX_COUNTS]; /* WRITE: what the commit makes true (ma_count_later) */
+    size_t n_counts;
     struct ma_ctx *queue_next;
     int64_t queue_at_us;
 
@@ -200,6 +213,13 @@ void ma_reply_json(struct ma_ctx *ctx, int status, struct ma_jw *w);
 MA_MUST_USE int ma_reply_end(struct ma_ctx *ctx);
 /* An answer without body. */
 int ma_reply_empty(struct ma_ctx *ctx, int status);
+
+/* --- counting (src/http/count.c) --- */
+
+/* WRITE: counts one when the step's changes are committed, and nothing when they are not. */
+void ma_count_later(struct ma_ctx *ctx, enum ma_metric id, unsigned a, unsigned b);
+/* The writer: the changes stand, or are gone. */
+void ma_counts_settle(struct ma_ctx *ctx, bool committed);
 
 /* The public origin of the request, "https://login.example.com". Borrowed from conf. */
 const char *ma_ctx_origin(const struct ma_ctx *ctx);

@@ -5,6 +5,7 @@
 #define MA_DPOP_H
 
 #include "ma/crypto.h"
+#include "ma/metrics.h"
 #include "ma/rand.h"
 
 #define MA_DPOP_MAX 4096         /* bytes of a proof */
@@ -34,6 +35,9 @@ struct ma_dpop_used {
     struct ma_span jti; /* arena */
     int64_t until_s;
 };
+
+/* Counts signature checks there from now on. Before any other thread uses d. */
+void ma_dpop_observe(struct ma_dpop *d, struct ma_metrics *m);
 
 struct ma_dpop_ask {
     const char *method;          /* htm: "POST" */

@@ -12,9 +12,11 @@ struct ma_http_env {
     const struct ma_app *app;
     const char *listen; /* host:port, [v6]:port, unix:/path */
     struct ma_tls *tls; /* borrowed; NULL: plain HTTP */
-    int threads;        /* 0: online CPUs */
+    int fd;      /* a socket that listens already, taken over on success and failure; -1: make one for `listen` */
+    int threads; /* 0: online CPUs */
     const struct ma_route *routes;
     size_t n_routes;
+    size_t first_row; /* of these among the rows that ma_metrics_new was told */
 };
 /* Starts listening. `why` names the address and the fault. */
 MA_MUST_USE int ma_http_start(const struct ma_http_env *env, struct ma_http_server **ret, char why[256]);
@@ -51,6 +53,10 @@ const char *ma_allow_text(struct ma_arena *a, unsigned allow);
 /* Client address and public origin from the peer and the forwarding headers of trusted proxies (RFC 7239,
  * X-Forwarded-*). */
 void ma_forwarded_apply(struct ma_ctx *ctx, const struct ma_addr *peer);
+
+/* Keeps the x-request-id of a trusted proxy where it is safe to show, and joins the trace of a valid traceparent,
+ * whoever sent it: it is nothing but random digits. Needs the headers and the target. */
+void ma_correlate(struct ma_ctx *ctx, const struct ma_addr *peer);
 
 /* CORS (Fetch standard; decided here: preflight by "known to any client", the request by its token's client). */
 void ma_cors_preflight(struct ma_ctx *ctx, unsigned allow);

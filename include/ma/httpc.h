@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Outgoing HTTP and SMTP with one policy: https (http on loopback when allowed), no redirects, no
  * proxy, address filter at the socket, bounded size and time. The only user of libcurl.
+ * A call made for a request that is part of a trace passes the trace on (traceparent).
  * A client belongs to one thread. Blocking: network lane, JWKS and courier threads only.
  */
 #ifndef MA_HTTPC_H

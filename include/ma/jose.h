@@ -10,6 +10,7 @@
 #include "ma/crypto.h"
 #include "ma/httpc.h"
 #include "ma/log.h"
+#include "ma/metrics.h"
 
 #define MA_TOKEN_MAX 8192    /* bytes of a compact JWS */
 #define MA_CLOCK_LEEWAY_S 60 /* RFC 7519 §4.1.4 "small leeway" */
@@ -38,6 +39,11 @@ struct ma_token {
 MA_MUST_USE int ma_jose_open(const struct ma_conf *conf, const struct ma_clock *clock, const struct ma_rand *rand,
                              struct ma_log *log, struct ma_jose **ret, char why[256]);
 void ma_jose_close(struct ma_jose *j);
+/* Counts signature checks there from now on. Before ma_jose_start. */
+void ma_jose_observe(struct ma_jose *j, struct ma_metrics *m);
+/* What is known of the keys of external issuers: one sample each of the MA_M_JWKS_* metrics per issuer of the
+ * configuration, and the fetches from identity providers together. Label values are copied into the arena. */
+void ma_jose_measure(struct ma_jose *j, struct ma_arena *a, struct ma_samples *out);
 /* Starts the background thread (file watching every ≤ 2 s, stale JWKS refresh, key retirement); stop joins it. */
 MA_MUST_USE int ma_jose_start(struct ma_jose *j);
 void ma_jose_stop(struct ma_jose *j);

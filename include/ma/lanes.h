@@ -17,15 +17,19 @@
 #define MA_NET_RESERVED 2 /* threads that calls to identity providers leave free */
 
 struct ma_lanes;
+struct ma_heartbeats;
 struct ma_httpc;
+struct ma_metrics;
 
 struct ma_lanes_env {
     const struct ma_app *app;
     const char *database;
     struct ma_db *writer; /* borrowed */
     struct ma_log *log;
-    int64_t queue;       /* entries per lane */
-    int64_t write_batch; /* requests per commit */
+    struct ma_metrics *metrics;       /* NULL: nothing is counted */
+    struct ma_heartbeats *heartbeats; /* borrowed; NULL: nobody watches the threads */
+    int64_t queue;                    /* entries per lane */
+    int64_t write_batch;              /* requests per commit */
     /* Called on a lane thread when a request's step is done (answered or to go on elsewhere). */
     void (*finished)(struct ma_ctx *);
     /* The step failed and its changes were rolled back: may leave a row about it. Writer thread, in the transaction. */

@@ -5,6 +5,7 @@
 #ifndef MA_LIMIT_H
 #define MA_LIMIT_H
 
+#include "ma/metrics.h"
 #include "ma/rand.h"
 
 enum ma_bucket {
@@ -26,12 +27,14 @@ enum ma_bucket {
     MA_BUCKET_FORM,       /* forms of a hosted login */
     MA_BUCKET_FORMS,      /* forms that an address sends */
     MA_BUCKET_LINK,       /* pages of security links that an address opens */
-    MA_BUCKET__COUNT
+    MA_BUCKET__COUNT      /* more are counted behind these: enum ma_m_bucket */
 };
 
 struct ma_limits;
 MA_MUST_USE int ma_limits_new(const struct ma_rand *r, struct ma_limits **ret); /* owned (ma_limits_free) */
 void ma_limits_free(struct ma_limits *l);
+/* Counts refusals there from now on (by both functions below). Before any other thread uses l. */
+void ma_limits_observe(struct ma_limits *l, struct ma_metrics *m);
 
 struct ma_limit_state {
     bool allowed;

@@ -48,11 +48,15 @@ void ma_address_mask(struct ma_span to, char out[MA_MASKED_MAX]);
 /* The courier thread. It reads with its own read-only connection and asks for its writes through
  * `write` (runs fn(db, arg) in the writer's next transaction and waits for the commit). */
 struct ma_courier;
+struct ma_heartbeats;
+struct ma_metrics;
 struct ma_courier_env {
     const char *database;
     const struct ma_clock *clock;
     struct ma_log *log;
+    struct ma_metrics *metrics; /* NULL: nothing is counted */
     struct ma_vault *vault;
+    struct ma_heartbeats *heartbeats; /* borrowed; NULL: nobody watches the thread */
     int (*write)(void *write_arg, int (*fn)(struct ma_db *, void *), void *arg);
     void *write_arg;
 };

@@ -222,6 +222,15 @@ MA_MUST_USE int ma_outbox_insert(struct ma_db *db, const struct ma_outbox_row *r
 /* Alive rows with next_at ≤ now, oldest first. */
 MA_MUST_USE int ma_outbox_due(struct ma_db *db, struct ma_arena *a, int64_t now, struct ma_outbox_row *ret, size_t cap,
                               size_t *ret_n);
+/* How many messages of one channel wait or are dead, and when the oldest was written (0: none). */
+struct ma_outbox_count {
+    int64_t n, oldest_at;
+};
+/* By channel name, as far as the caller's array of names goes. At most MA_OUTBOX_COUNT_MAX rows are looked at, the
+ * ones that are due first. */
+#define MA_OUTBOX_COUNT_MAX 50000
+MA_MUST_USE int ma_outbox_count(struct ma_db *db, bool dead, const char *const *channels, size_t n,
+                                struct ma_outbox_count *ret);
 /* Earliest next_at of alive rows; MA_E_NOTFOUND when there is none. */
 MA_MUST_USE int ma_outbox_next(struct ma_db *db, int64_t *ret_at);
 MA_MUST_USE int ma_outbox_done(struct ma_db *db, struct ma_span id);

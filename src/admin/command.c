@@ -51,6 +51,7 @@ static const struct ma_command commands[] = {
      MA_OPT_PASSPHRASE_FILE, 0, 1, 1},
     {"vacuum", "", ma_cmd_vacuum, MA_NEED_DB, 0, 0, 0, 0},
     {"health", "", ma_cmd_health, MA_NEED_DAEMON, 0, 0, 0, 0},
+    {"metrics", "", ma_cmd_metrics, MA_NEED_DAEMON, 0, 0, 0, 0},
     {"check-config", "", ma_cmd_check_config, MA_NEED_LOCAL, 0, 0, 0, 0},
 };
 
@@ -92,6 +93,7 @@ static const char usage_text[] =
     "                                 the key directory in one file, wrapped with a passphrase\n"
     "  vacuum                         rewrite the database: nothing deleted is left in it; writing waits meanwhile\n"
     "  health                         ask the running daemon\n"
+    "  metrics                        print its metrics, as Prometheus reads them\n"
     "  check-config                   validate the configuration file\n"
     "\n"
     "Exit status: 0 done, 1 refused or failed (the reason is on stderr), 2 usage.\n";

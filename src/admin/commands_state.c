@@ -147,6 +147,14 @@ int ma_cmd_health(struct ma_cmd *c)
     return rc == MA_OK ? MA_EXIT_OK : ma_cmd_fail(c, "health: not ready");
 }
 
+int ma_cmd_metrics(struct ma_cmd *c)
+{
+    if (!c->env->metrics)
+        return ma_cmd_fail(c, "metrics: the daemon does not run");
+    int rc = c->env->metrics(c->env->arg, c->out);
+    return rc == MA_OK ? MA_EXIT_OK : ma_cmd_fail_rc(c, "metrics", rc);
+}
+
 int ma_cmd_check_config(struct ma_cmd *c)
 {
     ma_buf_printf(c->out, "%s: ok\n", c->env->conf->path); /* it was loaded to get here */

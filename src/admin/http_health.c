@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * GET /health/live and /health/ready on the admin socket, for monitors that speak HTTP to a UNIX
+ * GET /health/live, /health/ready and /metrics on the admin socket, for monitors that speak HTTP to a UNIX
  * socket (curl --unix-socket): one request, one answer, then the connection ends.
  */
 #include "int.h"
+#include "ma/metrics.h"
 
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { HEAD_MAX = 4096, ANSWER_MAX = 8192 };
+enum { HEAD_MAX = 4096, ANSWER_HEAD_MAX = 1024 };
 
 static bool readable(int fd, const struct ma_frame_wait *wait)
 {
@@ -48,39 +49,65 @@ static bool asks_for(const char *head, const char *path)
     return target && strncmp(target + 1, path, n) == 0 && (target[1 + n] == ' ' || target[1 + n] == '?');
 }
 
-static void answer(int fd, bool body, const char *status, const struct ma_buf *json)
+/* An id of its own for every answer, as on the other listeners. */
+static void name_request(const struct ma_rand *rand, char out[33])
 {
-    struct ma_buf b;
-    ma_buf_init(&b, ANSWER_MAX);
-    ma_buf_printf(&b,
-                  "HTTP/1.1 %s\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: %zu\r\n"
-                  "Cache-Control: no-store\r\nConnection: close\r\n\r\n",
-                  status, json->n);
-    if (body)
-        ma_buf_span(&b, ma_buf_view(json));
-    for (size_t at = 0; ma_buf_err(&b) == MA_OK && at < b.n;) {
-        ssize_t done = send(fd, b.p + at, b.n - at, MSG_NOSIGNAL);
+    if (ma_rand_chars(rand, "0123456789abcdef", out, 32) < 0)
+        (void)snprintf(out, 33, "unknown");
+}
+
+struct reply {
+    const char *status, *type;
+    struct ma_buf body;
+};
+
+static void send_all(int fd, struct ma_span s)
+{
+    while (s.n > 0) {
+        ssize_t done = send(fd, s.p, s.n, MSG_NOSIGNAL);
         if (done <= 0)
-            break;
-        at += (size_t)done;
+            return;
+        s.p += done;
+        s.n -= (size_t)done;
     }
-    ma_buf_free(&b);
+}
+
+static void answer(int fd, bool body, const struct ma_rand *rand, const struct reply *r)
+{
+    char id[33], head[ANSWER_HEAD_MAX];
+    name_request(rand, id);
+    int n = snprintf(head, sizeof head,
+                     "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nCache-Control: no-store\r\n"
+                     "x-request-id: %s\r\nConnection: close\r\n\r\n",
+                     r->status, r->type, r->body.n, id);
+    send_all(fd, ma_span_of(head, (size_t)n));
+    if (body)
+        send_all(fd, ma_buf_view(&r->body));
+}
+
+static void decide(const char *head, const struct ma_admin_env *env, struct reply *r)
+{
+    if (asks_for(head, "/metrics") && env->metrics) {
+        r->type = MA_METRICS_TYPE;
+        if (env->metrics(env->arg, &r->body) != MA_OK)
+            r->status = "503 Service Unavailable";
+    } else if (asks_for(head, "/health/live")) {
+        ma_buf_str(&r->body, "{\"status\":\"ok\"}");
+    } else if (!asks_for(head, "/health/ready") || !env->health) {
+        r->status = "404 Not Found";
+    } else if (env->health(env->arg, &r->body) != MA_OK) {
+        r->status = "503 Service Unavailable";
+    }
 }
 
 void ma_admin_http(int fd, const struct ma_frame_wait *wait, const struct ma_admin_env *env)
 {
     char head[HEAD_MAX + 1] = "";
-    struct ma_buf json;
-    const char *status = "200 OK";
+    struct reply r = {.status = "200 OK", .type = "application/json; charset=utf-8"};
     if (!read_head(fd, wait, head))
         return;
-    ma_buf_init(&json, ANSWER_MAX / 2);
-    if (asks_for(head, "/health/live"))
-        ma_buf_str(&json, "{\"status\":\"ok\"}");
-    else if (!asks_for(head, "/health/ready") || !env->health)
-        status = "404 Not Found";
-    else if (env->health(env->arg, &json) != MA_OK)
-        status = "503 Service Unavailable";
-    answer(fd, head[0] == 'G', status, &json);
-    ma_buf_free(&json);
+    ma_buf_init(&r.body, MA_METRICS_TEXT_MAX);
+    decide(head, env, &r);
+    answer(fd, head[0] == 'G', env->rand, &r);
+    ma_buf_free(&r.body);
 }

@@ -31,6 +31,9 @@ struct ma_command {
 const struct ma_command *ma_command_find(struct ma_span name);
 /* All commands; *ret_n rows. Static. */
 const struct ma_command *ma_commands(size_t *ret_n);
+/* The name of the i-th option, NULL behind the last; its bit of enum ma_admin_opt (0 where every command takes it) and
+ * whether it has a value. */
+const char *ma_command_option(size_t i, uint32_t *ret_bit, bool *ret_value);
 /* NULL, or what is wrong with the arguments (arena; static when there is no memory). */
 const char *ma_command_refuse(struct ma_arena *a, const struct ma_command *cmd, const struct ma_admin_args *args);
 
@@ -62,6 +65,7 @@ int ma_cmd_restore(struct ma_cmd *c);
 int ma_cmd_keys_export(struct ma_cmd *c);
 int ma_cmd_keys_import(struct ma_cmd *c);
 int ma_cmd_health(struct ma_cmd *c);
+int ma_cmd_metrics(struct ma_cmd *c);
 int ma_cmd_check_config(struct ma_cmd *c);
 int ma_cmd_breached_build(struct ma_cmd *c);
 int ma_cmd_breached_check(struct ma_cmd *c);
@@ -119,7 +123,7 @@ MA_MUST_USE int ma_admin_decode(struct ma_arena *a, struct ma_span header, struc
 enum ma_admin_speech { MA_SPEECH_NONE, MA_SPEECH_FRAME, MA_SPEECH_HTTP };
 /* What the peer's first byte begins; waits for it. Nothing is consumed. */
 enum ma_admin_speech ma_admin_listen(int fd, const struct ma_frame_wait *wait);
-/* Answers one GET or HEAD of /health/live or /health/ready. */
+/* Answers one GET or HEAD of /health/live, /health/ready or /metrics. */
 void ma_admin_http(int fd, const struct ma_frame_wait *wait, const struct ma_admin_env *env);
 
 #endif

@@ -48,6 +48,14 @@ static const char *option_name(uint32_t bit)
     return "?";
 }
 
+const char *ma_command_option(size_t i, uint32_t *ret_bit, bool *ret_value)
+{
+    const struct option *o = &long_options[i];
+    *ret_bit = o->name && o->val != MA_OPT_CONFIG && o->val != MA_OPT_HELP ? (uint32_t)o->val : 0;
+    *ret_value = o->has_arg == required_argument;
+    return o->name;
+}
+
 static bool parse_int(const char *text, int64_t *ret)
 {
     char *end = NULL;

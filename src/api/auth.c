@@ -30,7 +30,7 @@ static int refuse_missing(struct ma_ctx *ctx)
 
 static int refuse_token(struct ma_ctx *ctx, const char *scheme, const char *reason)
 {
-    ma_log(ctx->log, MA_LOG_INFO, "token.refused", MA_KV_S("reason", reason), MA_KV_S("request_id", ctx->request_id));
+    ma_log(ctx->log, MA_LOG_INFO, "token.refused", MA_KV_S("reason", reason));
     (void)ma_problem(ctx, MA_P_INVALID_TOKEN, ma_arena_printf(ctx->arena, "Invalid Token: %s", reason));
     ma_header(ctx, "WWW-Authenticate",
               ma_arena_printf(ctx->arena, "%s error=\"invalid_token\", error_description=\"%s\"", scheme, reason));
@@ -234,7 +234,7 @@ static int refuse_proof(struct ma_ctx *ctx, enum ma_dpop_verdict v, const char *
 {
     bool nonce = v == MA_DPOP_USE_NONCE;
     char *fresh = ma_arena_alloc(ctx->arena, MA_DPOP_NONCE_LEN + 1);
-    ma_log(ctx->log, MA_LOG_INFO, "proof.refused", MA_KV_S("reason", why), MA_KV_S("request_id", ctx->request_id));
+    ma_log(ctx->log, MA_LOG_INFO, "proof.refused", MA_KV_S("reason", why));
     (void)ma_problem(ctx, MA_P_INVALID_TOKEN, ma_arena_printf(ctx->arena, "Invalid Token: %s", why));
     ma_header(ctx, "WWW-Authenticate",
               ma_arena_printf(ctx->arena, "DPoP error=\"%s\", error_description=\"%s\", algs=\"" DPOP_ALGS "\"",
@@ -386,10 +386,13 @@ int ma_authenticate(struct ma_ctx *ctx)
     if (r < 0)
         return r;
     struct ma_auth_memo memo;
-    if (ma_auth_cache_get(ctx->app->auth_cache, hash, ctx->arena, &memo)) {
-        if (memo_holds(ctx, &memo))
-            return from_memo(ctx, &memo, compact, hash);
+    bool known = ma_auth_cache_get(ctx->app->auth_cache, hash, ctx->arena, &memo);
+    bool holds = known && memo_holds(ctx, &memo);
+    if (!ctx->scratch) /* else the request began again, after a fetch of keys or with a new user: counted already */
+        ma_metrics_add(ctx->app->metrics, MA_M_CACHE, MA_M_CACHE_TOKEN, holds ? MA_M_HIT : MA_M_MISS, 1);
+    if (holds)
+        return from_memo(ctx, &memo, compact, hash);
+    if (known)
         ma_auth_cache_drop(ctx->app->auth_cache, hash);
-    }
     return from_token(ctx, compact, hash);
 }

@@ -50,5 +50,6 @@ int ma_op_asset_links(struct ma_ctx *ctx);
 int ma_op_explain_error(struct ma_ctx *ctx);
 int ma_op_health_live(struct ma_ctx *ctx);
 int ma_op_health_ready(struct ma_ctx *ctx);
+int ma_op_metrics(struct ma_ctx *ctx);
 
 #endif

@@ -57,3 +57,19 @@ int ma_op_health_ready(struct ma_ctx *ctx)
 {
     return health(ctx, ma_app_not_ready(ctx->app, ctx->db));
 }
+
+int ma_op_metrics(struct ma_ctx *ctx)
+{
+    struct ma_jw w;
+    MA_CLEANUP(ma_buf_free) struct ma_buf text;
+    ma_buf_init(&text, MA_METRICS_TEXT_MAX);
+    int r = ma_app_metrics_text(ctx->app, ctx->db, &text);
+    if (r < 0)
+        return r;
+    ma_reply_json(ctx, 200, &w);
+    ctx->resp.content_type = MA_METRICS_TYPE;
+    ma_buf_init_arena(&ctx->resp.body, ctx->arena, text.n, MA_METRICS_TEXT_MAX);
+    ma_buf_span(&ctx->resp.body, ma_buf_view(&text));
+    ma_header(ctx, "Cache-Control", "no-store");
+    return ma_reply_end(ctx);
+}

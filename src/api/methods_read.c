@@ -48,7 +48,9 @@ int ma_op_list_methods(struct ma_ctx *ctx)
     if (type.p)
         return write_list(ctx, ma_factor_parse(type), &valid_until);
     ma_reply_json(ctx, 200, &w);
-    if (ma_list_cache_get(ctx->app->list_cache, ctx->who.user_id, version, ctx->now_ms, &ctx->resp.body))
+    bool known = ma_list_cache_get(ctx->app->list_cache, ctx->who.user_id, version, ctx->now_ms, &ctx->resp.body);
+    ma_metrics_add(ctx->app->metrics, MA_M_CACHE, MA_M_CACHE_LIST, known ? MA_M_HIT : MA_M_MISS, 1);
+    if (known)
         return ma_reply_end(ctx);
     int r = write_list(ctx, MA_FACTOR__COUNT, &valid_until);
     if (r == MA_OK && storable)

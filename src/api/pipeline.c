@@ -19,8 +19,10 @@ int ma_fail(struct ma_ctx *ctx, int err, const char *where)
 {
     bool busy = err == MA_E_BUSY || err == MA_E_FULL || err == MA_E_IO || err == MA_E_DB || err == MA_E_NOMEM ||
                 err == MA_E_UPSTREAM || err == MA_E_TIMEOUT || err == MA_E_RANGE;
+    const struct ma_trace *before = ma_trace_enter(&ctx->trace); /* the writer fails a whole batch of them */
     ma_log(ctx->log, MA_LOG_ERROR, "request.failed", MA_KV_S("op", ctx->route ? ctx->route->op : "none"),
-           MA_KV_S("where", where), MA_KV_S("error", ma_err_name(err)), MA_KV_S("request_id", ctx->request_id));
+           MA_KV_S("where", where), MA_KV_S("error", ma_err_name(err)));
+    (void)ma_trace_enter(before);
     if (busy)
         return ma_problem_retry(ctx, MA_P_UNAVAILABLE, NULL, 2);
     return ma_problem(ctx, MA_P_INTERNAL, NULL);

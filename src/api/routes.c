@@ -70,6 +70,7 @@ static const struct ma_route health_routes[] = {
      MA_STYLE_API},
     {MA_GET, "/health/ready", "healthReady", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_health_ready,
      MA_STYLE_API},
+    {MA_GET, "/metrics", "metrics", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_metrics, MA_STYLE_API},
 };
 
 const struct ma_route *ma_api_routes(size_t *ret_n)

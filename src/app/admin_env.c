@@ -78,6 +78,18 @@ static int admin_health(void *arg, struct ma_buf *out)
     return admin_read(arg, write_health, &h);
 }
 
+static int write_metrics(struct ma_db *db, void *arg)
+{
+    struct health *h = arg;
+    return ma_app_metrics_text(h->app, db, h->out);
+}
+
+static int admin_metrics(void *arg, struct ma_buf *out)
+{
+    struct health h = {arg, out};
+    return admin_read(arg, write_metrics, &h);
+}
+
 /* --- connected accounts --- */
 
 struct check {
@@ -187,6 +199,7 @@ int ma_app_start_admin(struct ma_app *app, char why[256])
         .read = admin_read,
         .state_changed = admin_changed,
         .health = admin_health,
+        .metrics = admin_metrics,
         .check_account = admin_check,
         .reseal = admin_reseal,
         .forget = admin_forget,

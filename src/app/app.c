@@ -14,11 +14,16 @@
 #include "ma/auth.h"
 #include "ma/breached.h"
 #include "ma/dpop.h"
+#include "ma/heartbeat.h"
 #include "ma/http.h"
 #include "ma/lanes.h"
 #include "ma/methods.h"
+#include "ma/metrics.h"
 #include "ma/oauth.h"
+#include "ma/sdnotify.h"
 #include "ma/tls.h"
+
+_Static_assert(MA_HTTP_MORE_MAX >= MA_SD_SOCKETS_MAX, "a server for each passed socket");
 
 enum { EXPIRE_BATCH = 500, EXPIRE_GRACE_MS = 3600000, DAY_MS = 86400000 };
 
@@ -31,6 +36,7 @@ static void finished(struct ma_ctx *ctx)
             ma_lane_push(ctx->app->lanes, ctx->step_lane, ctx);
             return;
         }
+        ma_metrics_add(ctx->app->metrics, MA_M_LANE_REFUSED, ctx->step_lane, 0, 1);
         ctx->step = NULL;
         (void)ma_problem_retry(ctx, MA_P_UNAVAILABLE, "The server is busy.", 1);
     }
@@ -177,6 +183,8 @@ static int open_storage(struct ma_app *app, const struct ma_conf *conf, char why
     if (r == MA_OK)
         r = ma_jose_open(conf, app->clock, app->rand, app->log, &app->jose, why);
     if (r == MA_OK)
+        ma_jose_observe(app->jose, app->metrics);
+    if (r == MA_OK)
         r = ma_templates_load(conf->delivery.templates, &app->templates, why);
     if (r == MA_OK)
         r = ma_app_state_reload(app, app->writer);
@@ -190,6 +198,8 @@ static int start_lanes(struct ma_app *app, const struct ma_conf *conf, char why[
         .database = conf->database,
         .writer = app->writer,
         .log = app->log,
+        .metrics = app->metrics,
+        .heartbeats = app->heartbeats,
         .queue = conf->limits.queue,
         .write_batch = conf->limits.write_batch,
         .finished = finished,
@@ -200,11 +210,14 @@ static int start_lanes(struct ma_app *app, const struct ma_conf *conf, char why[
     };
     int r = ma_limits_new(app->rand, &app->limits);
     if (r == MA_OK)
+        ma_limits_observe(app->limits, app->metrics);
+    if (r == MA_OK)
         r = ma_auth_cache_new(app->rand, &app->auth_cache);
     if (r == MA_OK)
         r = ma_dpop_new(app->rand, &app->dpop);
     if (r == MA_OK)
         ma_dpop_start(app->dpop, app->clock->wall_ms(app->clock));
+    ma_dpop_observe(app->dpop, app->metrics);
     if (r == MA_OK)
         r = ma_list_cache_new(&app->list_cache);
     if (r == MA_OK)
@@ -225,7 +238,9 @@ static int start_courier(struct ma_app *app, const struct ma_conf *conf, char wh
         .database = conf->database,
         .clock = app->clock,
         .log = app->log,
+        .metrics = app->metrics,
         .vault = app->vault,
+        .heartbeats = app->heartbeats,
         .write = write_through,
         .write_arg = app->lanes,
     };
@@ -251,15 +266,34 @@ static int join_routes(struct ma_app *app, const struct ma_conf *conf, struct ma
     return MA_OK;
 }
 
-static int start_listeners(struct ma_app *app, const struct ma_conf *conf, char why[256])
+/* On the sockets that the service manager passed; without any, on `listen`. */
+static int start_api(struct ma_app *app, const struct ma_conf *conf, const struct ma_sd_sockets *passed, char why[256])
 {
     struct ma_http_env env = {.app = app, .listen = conf->listen, .threads = conf->http_threads, .tls = app->tls};
     if (join_routes(app, conf, &env) < 0)
         return MA_E_NOMEM;
+    env.fd = passed->n_http ? passed->http[0] : -1;
     int r = ma_http_start(&env, &app->http, why);
-    if (r == MA_OK && conf->metrics_listen[0]) {
-        struct ma_http_env health = {.app = app, .listen = conf->metrics_listen, .threads = 1};
+    for (size_t i = 1; i < passed->n_http && r == MA_OK; i++) {
+        env.fd = passed->http[i];
+        r = ma_http_start(&env, &app->more[i - 1], why);
+        app->n_more += r == MA_OK;
+    }
+    if (r == MA_OK && passed->n_http)
+        ma_log(app->log, MA_LOG_INFO, "listen.passed", MA_KV_I("sockets", passed->n_http));
+    return r;
+}
+
+static int start_listeners(struct ma_app *app, const struct ma_conf *conf, char why[256])
+{
+    struct ma_sd_sockets passed;
+    int r = ma_sd_listen(&passed, why);
+    if (r == MA_OK)
+        r = start_api(app, conf, &passed, why);
+    if (r == MA_OK && (conf->metrics_listen[0] || passed.metrics >= 0)) {
+        struct ma_http_env health = {.app = app, .listen = conf->metrics_listen, .fd = passed.metrics, .threads = 1};
         health.routes = ma_api_health_routes(&health.n_routes);
+        health.first_row = ma_app_health_row();
         r = ma_http_start(&health, &app->health, why);
     }
     return r;
@@ -306,7 +340,12 @@ int ma_app_start(struct ma_conf *conf, const struct ma_clock *clock, struct ma_l
     app->rand = ma_rand_system();
     app->log = log;
     app->shared = ma_shared_new(conf);
-    int r = app->shared ? start_parts(app, conf, part) : MA_E_NOMEM;
+    /* A sign may be half as old as the silence that the service manager allows. */
+    int r = ma_heartbeats_new(ma_sd_watchdog_usec() / 2000, &app->heartbeats);
+    if (r == MA_OK)
+        r = app->shared ? ma_app_metrics_new(app) : MA_E_NOMEM;
+    if (r == MA_OK)
+        r = start_parts(app, conf, part);
     if (r < 0) {
         (void)snprintf(why, 512, "%s", part[0] ? part : ma_err_text(r));
         ma_app_stop(app);
@@ -314,6 +353,11 @@ int ma_app_start(struct ma_conf *conf, const struct ma_clock *clock, struct ma_l
     }
     *ret = app;
     return MA_OK;
+}
+
+const char *ma_app_stuck(const struct ma_app *app)
+{
+    return ma_heartbeats_late(app->heartbeats, ma_heartbeats_now_ms());
 }
 
 const char *ma_app_address(const struct ma_app *app)
@@ -331,7 +375,11 @@ static void drain(struct ma_app *app)
     ma_shared_set_stopping(app->shared);
     if (app->http) {
         ma_http_quiesce(app->http);
+        for (size_t i = 0; i < app->n_more; i++)
+            ma_http_quiesce(app->more[i]);
         ma_http_drain(app->http, ms);
+        for (size_t i = 0; i < app->n_more; i++)
+            ma_http_drain(app->more[i], ms);
     }
 }
 
@@ -351,6 +399,8 @@ void ma_app_stop(struct ma_app *app)
     /* Every suspended request is finished by its lane before the HTTP threads end. */
     ma_lanes_stop(app->lanes);
     ma_http_stop(app->http);
+    for (size_t i = 0; i < app->n_more; i++)
+        ma_http_stop(app->more[i]);
     ma_http_stop(app->health);
     ma_tls_free(app->tls);
     ma_lanes_free(app->lanes); /* a late request may still have asked for a place */
@@ -371,6 +421,8 @@ void ma_app_stop(struct ma_app *app)
     ma_db_close(app->writer);
     ma_audit_close(app->audit);
     ma_vault_close(app->vault);
+    ma_metrics_free(app->metrics);
     free((void *)(uintptr_t)app->routes);
+    ma_heartbeats_free(app->heartbeats);
     free(app);
 }

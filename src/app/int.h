@@ -31,4 +31,9 @@ void ma_resealer_stop(struct ma_resealer *r);
 /* Reload (src/app/reload.c). */
 void ma_app_audiences(const struct ma_conf *conf, struct ma_arena *a, struct ma_span **ret, size_t *ret_n);
 
+/* What is counted and measured (src/app/metrics.c). */
+MA_MUST_USE int ma_app_metrics_new(struct ma_app *app);
+/* The first row of the health listener among those that ma_metrics_new was told. */
+size_t ma_app_health_row(void);
+
 #endif

@@ -12,9 +12,11 @@
 
 #include "ma/api.h"
 #include "ma/app.h"
+#include "ma/heartbeat.h"
 #include "ma/httpc.h"
+#include "ma/metrics.h"
 
-enum { HOUSEKEEPING_MS = 15000, HOUSEKEEPING_BUSY_MS = 200, LANE_THREADS_MAX = 64 };
+enum { HOUSEKEEPING_MS = 15000, HOUSEKEEPING_BUSY_MS = 200, LANE_THREADS_MAX = 64, NAP_MS = 60000 };
 
 /* A function that some other thread wants in the writer's transaction; lives on that thread's stack. */
 struct write_job {
@@ -112,13 +114,20 @@ size_t ma_lane_depth(const struct ma_lanes *l, enum ma_lane lane)
     return n > 0 ? (size_t)n : 0;
 }
 
+static void waited(const struct ma_lanes *l, enum ma_lane lane, struct ma_ctx *ctx, int64_t now_us)
+{
+    int64_t us = now_us - ctx->queue_at_us;
+    ctx->queued_us += us;
+    ma_metrics_observe(l->env.metrics, MA_M_LANE_WAIT, lane, us);
+}
+
 /* Takes up to max contexts; the lock is held. */
-static struct ma_ctx *take(struct lane *q, int64_t max, int64_t *ret_n)
+static struct ma_ctx *take(const struct ma_lanes *l, struct lane *q, int64_t max, int64_t *ret_n)
 {
     struct ma_ctx *first = q->head, **link = &q->head;
     int64_t n = 0, now = ma_mono_us();
     for (; *link && n < max; link = &(*link)->queue_next, n++)
-        (*link)->queued_us += now - (*link)->queue_at_us;
+        waited(l, MA_LANE_WRITE, *link, now);
     struct ma_ctx *rest = *link;
     *link = NULL;
     q->head = rest;
@@ -154,6 +163,7 @@ static void run_in_savepoint(struct ma_lanes *l, struct ma_ctx *ctx, int *batch_
         r = ma_db_release(db);
     } else {
         ma_db_rollback_to(db);
+        ma_counts_settle(ctx, false);
         ctx->user_changed = ctx->wake_courier = false;
         r = ma_db_in_transaction(db) ? MA_OK : MA_E_DB; /* a full disk ends the whole transaction */
         if (r == MA_OK && ctx->audit.due)
@@ -185,8 +195,11 @@ static int transact(struct ma_lanes *l, struct ma_ctx *batch, struct write_job *
     int err = ma_db_begin(l->env.writer);
     if (err < 0)
         return err;
-    for (struct ma_ctx *c = batch; c && err == MA_OK; c = c->queue_next)
+    for (struct ma_ctx *c = batch; c && err == MA_OK; c = c->queue_next) {
+        const struct ma_trace *before = ma_trace_enter(&c->trace);
         run_in_savepoint(l, c, &err);
+        (void)ma_trace_enter(before);
+    }
     for (struct write_job *j = jobs; j && err == MA_OK; j = j->next)
         run_job(l, j, &err);
     if (err == MA_OK)
@@ -222,6 +235,7 @@ static void finish_batch(struct ma_lanes *l, struct ma_ctx *batch, int err)
             c->user_changed = c->wake_courier = false;
             (void)ma_fail(c, err, "commit");
         }
+        ma_counts_settle(c, err == MA_OK);
         l->env.committed(l->env.app, c);
         atomic_fetch_sub(&l->lane[MA_LANE_WRITE].reserved, 1);
         l->env.finished(c); /* not ours any more */
@@ -245,7 +259,13 @@ static int64_t housekeep(struct ma_lanes *l)
 
 static void write_round(struct ma_lanes *l, struct ma_ctx *batch, int64_t n, struct write_job *jobs)
 {
+    int64_t began_us = ma_mono_us();
     int err = transact(l, batch, jobs);
+    ma_metrics_observe(l->env.metrics, MA_M_COMMIT_TIME, 0, ma_mono_us() - began_us);
+    if (n > 0)
+        ma_metrics_observe(l->env.metrics, MA_M_BATCH, 0, n);
+    if (err < 0)
+        ma_metrics_add(l->env.metrics, MA_M_COMMIT_FAILED, 0, 0, 1);
     if (err < 0)
         ma_log(l->env.log, MA_LOG_ERROR, "db.commit_failed", MA_KV_S("error", ma_err_text(err)),
                MA_KV_I("requests", n));
@@ -261,7 +281,9 @@ static void scrub(struct ma_lanes *l, uint64_t wanted, int64_t max_bytes)
 {
     struct lane *q = &l->lane[MA_LANE_WRITE];
     if (q->scrub.rewritten != wanted) {
+        ma_heartbeat_rest(); /* as long as the file is large, in one call */
         q->scrub.newest_result = ma_db_scrub(l->env.writer, max_bytes);
+        ma_heartbeat();
         q->scrub.rewritten = wanted;
     }
     if (ma_db_truncate_wal(l->env.writer) != MA_OK)
@@ -279,15 +301,19 @@ static void *writer_main(void *arg)
     struct lane *q = &l->lane[MA_LANE_WRITE];
     uint64_t wish = 0; /* the newest one that was tried */
     int64_t keep_at_us = ma_mono_us() + (int64_t)HOUSEKEEPING_MS * 1000;
+    if (ma_heartbeat_join(l->env.heartbeats, "writer") < 0)
+        ma_log(l->env.log, MA_LOG_ERROR, "lane.unwatched", MA_KV_S("lane", "writer"));
+    const int64_t nap_ms = ma_heartbeats_nap_ms(l->env.heartbeats, 1000);
     (void)pthread_mutex_lock(&q->lock);
     for (;;) {
+        ma_heartbeat();
         if (!q->head && !q->jobs && q->scrub.wanted == wish) {
             if (q->stop && atomic_load(&q->reserved) == 0)
                 break;
-            timed_wait(q, q->stop ? 1 : 1000);
+            timed_wait(q, q->stop ? 1 : nap_ms);
         }
         int64_t n = 0;
-        struct ma_ctx *batch = take(q, l->env.write_batch, &n);
+        struct ma_ctx *batch = take(l, q, l->env.write_batch, &n);
         struct write_job *jobs = q->jobs;
         q->jobs = NULL;
         q->jobs_tail = &q->jobs;
@@ -319,9 +345,11 @@ int ma_lanes_write(struct ma_lanes *l, int (*fn)(struct ma_db *, void *), void *
     *q->jobs_tail = &job;
     q->jobs_tail = &job.next;
     (void)pthread_cond_signal(&q->wake);
+    ma_heartbeat_rest(); /* the writer's own signs count meanwhile */
     while (!job.done)
         (void)pthread_cond_wait(&q->job_done, &q->lock);
     (void)pthread_mutex_unlock(&q->lock);
+    ma_heartbeat();
     return job.result;
 }
 
@@ -368,7 +396,7 @@ static bool may_run(const struct lane *q, const struct ma_ctx *ctx)
 }
 
 /* Takes the first context whose key has room; the lock is held. */
-static struct ma_ctx *take_runnable(struct lane *q)
+static struct ma_ctx *take_runnable(const struct ma_lanes *l, enum ma_lane lane, struct lane *q)
 {
     struct ma_ctx **link = &q->head;
     while (*link && !may_run(q, *link))
@@ -380,25 +408,24 @@ static struct ma_ctx *take_runnable(struct lane *q)
     if (!*link)
         q->tail = link;
     ctx->queue_next = NULL;
-    ctx->queued_us += ma_mono_us() - ctx->queue_at_us;
+    waited(l, lane, ctx, ma_mono_us());
     return ctx;
 }
 
-static struct ma_ctx *wait_one(struct lane *q, size_t number)
+static struct ma_ctx *wait_one(struct ma_lanes *l, enum ma_lane lane, size_t number, int64_t nap_ms)
 {
+    struct lane *q = &l->lane[lane];
     (void)pthread_mutex_lock(&q->lock);
     if (q->running[number].key || q->running[number].provider) { /* somebody may have waited for what is free now */
         q->running[number].key = 0;
         q->running[number].provider = false;
         (void)pthread_cond_signal(&q->wake);
     }
-    struct ma_ctx *ctx = take_runnable(q);
+    struct ma_ctx *ctx = take_runnable(l, lane, q);
     while (!ctx && !(q->stop && atomic_load(&q->reserved) == 0)) { /* a place that was taken is still used */
-        if (q->stop)
-            timed_wait(q, 1);
-        else
-            (void)pthread_cond_wait(&q->wake, &q->lock);
-        ctx = take_runnable(q);
+        timed_wait(q, q->stop ? 1 : nap_ms);
+        ma_heartbeat();
+        ctx = take_runnable(l, lane, q);
     }
     if (ctx) {
         q->running[number].key = ctx->net_key;
@@ -411,7 +438,12 @@ static struct ma_ctx *wait_one(struct lane *q, size_t number)
 static void lane_loop(struct ma_lanes *l, enum ma_lane lane, size_t number, struct ma_db *reader)
 {
     struct lane *q = &l->lane[lane];
-    for (struct ma_ctx *ctx = wait_one(q, number); ctx; ctx = wait_one(q, number)) {
+    const int64_t nap_ms = ma_heartbeats_nap_ms(l->env.heartbeats, NAP_MS);
+    if (ma_heartbeat_join(l->env.heartbeats, lane == MA_LANE_NET ? "network lane" : "hashing lane") < 0)
+        ma_log(l->env.log, MA_LOG_ERROR, "lane.unwatched");
+    for (struct ma_ctx *ctx = wait_one(l, lane, number, nap_ms); ctx; ctx = wait_one(l, lane, number, nap_ms)) {
+        ma_heartbeat();
+        const struct ma_trace *before = ma_trace_enter(&ctx->trace);
         ctx->db = reader;
         if (reader) {
             (void)ma_run_step(ctx);
@@ -419,6 +451,7 @@ static void lane_loop(struct ma_lanes *l, enum ma_lane lane, size_t number, stru
             ctx->step = NULL;
             (void)ma_fail(ctx, MA_E_DB, "lane");
         }
+        (void)ma_trace_enter(before);
         atomic_fetch_sub(&q->reserved, 1);
         l->env.finished(ctx);
     }

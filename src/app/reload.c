@@ -3,11 +3,29 @@
  */
 #include "int.h"
 
+#include <errno.h>
+
 #include "ma/admin.h"
 #include "ma/audit_hook.h"
 #include "ma/breached.h"
 #include "ma/http.h"
 #include "ma/lanes.h"
+
+static void reopen_at(struct ma_app *app, const char *path)
+{
+    char text[128];
+    if (ma_log_reopen(app->log, path) < 0)
+        ma_log(app->log, MA_LOG_ERROR, "log.file_kept", MA_KV_S("path", path),
+               MA_KV_S("error", strerror_r(errno, text, sizeof text)));
+}
+
+void ma_app_log_reopen(struct ma_app *app)
+{
+    struct ma_conf_ref *ref = ma_app_conf(app);
+    reopen_at(app, ma_conf_ref_get(ref)->log_file);
+    ma_conf_unref(ref);
+    ma_log(app->log, MA_LOG_INFO, "log.reopened");
+}
 
 struct swap {
     struct ma_app *app;
@@ -49,19 +67,35 @@ static int state_again(struct ma_app *app, const char *database)
     return r;
 }
 
-static void warn_restart(struct ma_app *app, const struct ma_conf *fresh)
+int ma_app_log_json(const struct ma_conf *conf)
 {
-    char keys[256] = "";
+    return strcmp(conf->log_format, "auto") == 0 ? -1 : strcmp(conf->log_format, "json") == 0;
+}
+
+/* What needs a restart is named and stays as it is: half of it in force would be worse than none. */
+static int keep_running(struct ma_app *app, struct ma_conf *fresh, char keys[256])
+{
     struct ma_conf_ref *ref = ma_app_conf(app);
     ma_conf_needs_restart(ma_conf_ref_get(ref), fresh, keys);
+    int r = ma_conf_keep(fresh, ma_conf_ref_get(ref));
     ma_conf_unref(ref);
-    if (keys[0])
-        ma_log(app->log, MA_LOG_WARN, "reload.needs_restart", MA_KV_S("keys", keys));
+    return r;
+}
+
+/* The file before level and form, so that the old one hears why. */
+static void reload_log(struct ma_app *app, const struct ma_conf *fresh)
+{
+    struct ma_conf_ref *ref = ma_app_conf(app);
+    bool moved = strcmp(ma_conf_ref_get(ref)->log_file, fresh->log_file) != 0;
+    ma_conf_unref(ref);
+    if (moved)
+        reopen_at(app, fresh->log_file);
+    ma_log_configure(app->log, ma_log_level_parse(fresh->log_level), ma_app_log_json(fresh));
 }
 
 void ma_app_reload(struct ma_app *app)
 {
-    char why[512] = "";
+    char why[512] = "", keys[256] = "";
     struct ma_conf *conf = NULL;
     struct ma_conf_ref *now = ma_app_conf(app);
     int r = ma_conf_load(ma_conf_ref_get(now)->path, &conf, why);
@@ -71,9 +105,14 @@ void ma_app_reload(struct ma_app *app)
         return;
     }
     struct ma_conf_ref *fresh = ma_conf_ref_new(conf);
-    if (!fresh)
+    if (!fresh || keep_running(app, conf, keys) < 0) {
+        ma_conf_unref(fresh);
+        ma_log(app->log, MA_LOG_ERROR, "reload.refused", MA_KV_S("why", ma_err_text(MA_E_NOMEM)));
         return;
-    warn_restart(app, conf);
+    }
+    reload_log(app, conf);
+    if (keys[0])
+        ma_log(app->log, MA_LOG_WARN, "reload.needs_restart", MA_KV_S("keys", keys));
     if (ma_jose_reload(app->jose, conf, why) < 0)
         ma_log(app->log, MA_LOG_ERROR, "reload.issuers_kept", MA_KV_S("why", why));
     reload_templates(app, conf);
@@ -84,6 +123,10 @@ void ma_app_reload(struct ma_app *app)
     ma_app_tls_reload(app, conf);
     if (ma_breached_load(app->breached, conf->password_policy.breached_file, why) < 0)
         ma_log(app->log, MA_LOG_ERROR, "reload.breached_kept", MA_KV_S("why", why));
+    for (size_t i = 0; i < app->n_more; i++)
+        ma_http_reload(app->more[i], conf);
+    if (app->health)
+        ma_http_reload(app->health, conf);
     char database[4096];
     size_t n = strlen(conf->database);
     bool fits = n < sizeof database;

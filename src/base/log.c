@@ -5,12 +5,15 @@
 
 #include "ma/clock.h"
 #include "ma/codec.h"
+#include "ma/trace.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -25,11 +28,11 @@ _Static_assert(LINE_CAP <= PIPE_BUF, "a longer line could be torn by another wri
 #define HELD_CAP 49152u /* lines held back for one write(2) */
 
 struct ma_log {
-    int fd;
-    enum ma_log_level max_level;
-    bool json;
-    bool journal;
-    pthread_mutex_t lock; /* guards held */
+    _Atomic int max_level;
+    _Atomic bool json, journal; /* of fd */
+    pthread_mutex_t lock;       /* guards what follows */
+    int json_wanted;            /* < 0: as fd asks for */
+    int fd, first_fd;           /* first_fd is borrowed; fd is ours when it is another */
     size_t n_held;
     char held[HELD_CAP];
 };
@@ -193,18 +196,40 @@ static const char *level_name(enum ma_log_level level)
     return "debug";
 }
 
-static void line_head(struct line *l, const struct ma_log *lg, enum ma_log_level level, const char *event)
+enum ma_log_level ma_log_level_parse(const char *name)
+{
+    static const enum ma_log_level levels[] = {MA_LOG_ERROR, MA_LOG_WARN, MA_LOG_DEBUG};
+    for (size_t i = 0; i < MA_COUNT(levels); i++)
+        if (strcmp(name, level_name(levels[i])) == 0)
+            return levels[i];
+    return MA_LOG_INFO;
+}
+
+static void line_head(struct line *l, bool journal, bool json, enum ma_log_level level, const char *event)
 {
     char when[MA_ISO_LEN + 1];
     ma_iso_ms(ma_clock_system()->wall_ms(ma_clock_system()), when);
-    if (lg->journal)
+    if (journal)
         line_printf(l, "<%d>", (int)level);
-    line_str(l, lg->json ? "{\"ts\":\"" : "ts=");
+    line_str(l, json ? "{\"ts\":\"" : "ts=");
     line_str(l, when);
-    line_str(l, lg->json ? "\",\"level\":\"" : " level=");
+    line_str(l, json ? "\",\"level\":\"" : " level=");
     line_str(l, level_name(level));
-    line_str(l, lg->json ? "\",\"event\":" : " event=");
-    line_text(l, ma_span_str(event), lg->json);
+    line_str(l, json ? "\",\"event\":" : " event=");
+    line_text(l, ma_span_str(event), json);
+}
+
+/* Whom the thread works for: before the fields, so that no line is too long for it. True when it named the request. */
+static bool line_trace(struct line *l, bool json)
+{
+    const struct ma_trace *t = ma_trace_current();
+    if (!t || !t->request_id)
+        return false;
+    const struct ma_kv of[] = {MA_KV_S("request_id", t->request_id), MA_KV_S("trace_id", t->trace_id),
+                               MA_KV_S("span_id", t->span_id), MA_KV_S("parent_span_id", t->parent_id)};
+    for (size_t i = 0; i < (t->trace_id[0] ? MA_COUNT(of) : 1); i++)
+        line_field(l, &of[i], json);
+    return true;
 }
 
 static void line_end(struct line *l, bool json)
@@ -232,18 +257,33 @@ static bool is_journal(int fd)
     return n > 0 && strcmp(want, have) == 0;
 }
 
+static void judge(struct ma_log *lg)
+{
+    atomic_store(&lg->json, lg->json_wanted < 0 ? !isatty(lg->fd) : lg->json_wanted != 0);
+    atomic_store(&lg->journal, is_journal(lg->fd));
+}
+
 struct ma_log *ma_log_new(int fd, enum ma_log_level max_level, int json)
 {
     struct ma_log *lg = malloc(sizeof(*lg));
     if (!lg)
         return NULL;
-    lg->fd = fd;
-    lg->max_level = max_level;
-    lg->json = json < 0 ? !isatty(fd) : json != 0;
-    lg->journal = is_journal(fd);
+    atomic_store(&lg->max_level, (int)max_level);
+    lg->json_wanted = json;
+    lg->fd = lg->first_fd = fd;
+    judge(lg);
     lg->n_held = 0;
     (void)pthread_mutex_init(&lg->lock, NULL);
     return lg;
+}
+
+void ma_log_configure(struct ma_log *lg, enum ma_log_level max_level, int json)
+{
+    atomic_store(&lg->max_level, (int)max_level);
+    (void)pthread_mutex_lock(&lg->lock);
+    lg->json_wanted = json;
+    judge(lg);
+    (void)pthread_mutex_unlock(&lg->lock);
 }
 
 void ma_log_free(struct ma_log *lg)
@@ -251,6 +291,8 @@ void ma_log_free(struct ma_log *lg)
     if (!lg)
         return;
     ma_log_flush(lg);
+    if (lg->fd != lg->first_fd)
+        (void)close(lg->fd);
     (void)pthread_mutex_destroy(&lg->lock);
     free(lg);
 }
@@ -286,6 +328,41 @@ void ma_log_flush(struct ma_log *lg)
     errno = saved;
 }
 
+/* A descriptor, or -1 with errno. Whoever can write to the directory could put a link or a pipe there. */
+static int open_file(const char *path)
+{
+    const int flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    int fd = open(path, flags);
+    if (fd < 0 && errno == ENOENT) {
+        fd = open(path, flags | O_CREAT | O_EXCL, S_IRUSR | S_IWUSR);
+        if (fd >= 0)
+            (void)fchmod(fd, S_IRUSR | S_IWUSR | S_IRGRP); /* whatever the umask */
+    }
+    struct stat st;
+    if (fd >= 0 && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))) {
+        (void)close(fd);
+        errno = EINVAL;
+        return -1;
+    }
+    return fd;
+}
+
+int ma_log_reopen(struct ma_log *lg, const char *path)
+{
+    int fd = *path ? open_file(path) : lg->first_fd;
+    if (fd < 0)
+        return errno == EINVAL ? MA_E_INVAL : MA_E_IO;
+    (void)pthread_mutex_lock(&lg->lock);
+    flush_held(lg);
+    int old = lg->fd;
+    lg->fd = fd;
+    judge(lg);
+    (void)pthread_mutex_unlock(&lg->lock);
+    if (old != lg->first_fd && old != fd)
+        (void)close(old);
+    return MA_OK;
+}
+
 static void emit(struct ma_log *lg, const struct line *l, bool hold)
 {
     (void)pthread_mutex_lock(&lg->lock);
@@ -304,16 +381,19 @@ static void emit(struct ma_log *lg, const struct line *l, bool hold)
 static void compose(struct ma_log *lg, enum ma_log_level level, const char *event, const struct ma_kv *kv, size_t n,
                     bool hold)
 {
-    if (!lg || level > lg->max_level)
+    if (!lg || (int)level > atomic_load_explicit(&lg->max_level, memory_order_relaxed))
         return;
-    int saved = errno; /* logging must not disturb the error that is being handled */
+    const bool json = atomic_load(&lg->json); /* the same for the whole line */
+    int saved = errno;                        /* logging must not disturb the error that is being handled */
     struct line l MA_UNINITIALIZED;
     l.n = 0;
     l.full = false;
-    line_head(&l, lg, level, event);
+    line_head(&l, atomic_load(&lg->journal), json, level, event);
+    const bool named = line_trace(&l, json);
     for (size_t i = 0; i < n && !l.full; i++)
-        line_field(&l, &kv[i], lg->json);
-    line_end(&l, lg->json);
+        if (!named || strcmp(kv[i].key, "request_id") != 0)
+            line_field(&l, &kv[i], json);
+    line_end(&l, json);
     emit(lg, &l, hold);
     errno = saved;
 }

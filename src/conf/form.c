@@ -212,6 +212,13 @@ static const char *form_log_level(char *value)
     return "must be error, warn, info or debug";
 }
 
+static const char *form_log_format(char *value)
+{
+    return strcmp(value, "auto") == 0 || strcmp(value, "json") == 0 || strcmp(value, "text") == 0
+               ? NULL
+               : "must be auto, json or text";
+}
+
 static const char *form_jwks(char *value)
 {
     if (*value == '\0' || starts(value, "file:/") || is_url(value))
@@ -309,6 +316,7 @@ const char *ma_conf_form(enum conf_form form, char *value)
         [FORM_PATH] = form_path,
         [FORM_CIDR] = form_cidr,
         [FORM_LOG_LEVEL] = form_log_level,
+        [FORM_LOG_FORMAT] = form_log_format,
         [FORM_JWKS] = form_jwks,
         [FORM_MAIL] = form_mail,
         [FORM_GATEWAY] = form_gateway,

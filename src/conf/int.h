@@ -37,6 +37,7 @@ enum conf_form {
     FORM_PATH,
     FORM_CIDR,
     FORM_LOG_LEVEL,
+    FORM_LOG_FORMAT,
     FORM_JWKS,
     FORM_MAIL,
     FORM_GATEWAY,

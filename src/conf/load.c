@@ -436,6 +436,57 @@ int ma_conf_load(const char *path, struct ma_conf **ret, char why[512])
     return ma_conf_parse(path, ma_span_of(text, n), ret, why);
 }
 
+static int keep_list(struct ma_arena *a, struct ma_conf_strlist *to, const struct ma_conf_strlist *from)
+{
+    const char **v = ma_arena_calloc(a, from->n + 1, sizeof *v);
+    for (size_t i = 0; v && i < from->n; i++)
+        if (!(v[i] = ma_arena_strdup(a, ma_span_str(from->v[i]))))
+            return MA_E_NOMEM;
+    *to = (struct ma_conf_strlist){v, v ? from->n : 0};
+    return v ? MA_OK : MA_E_NOMEM;
+}
+
+static int keep_value(struct ma_arena *a, const struct conf_key *k, void *to, const void *from)
+{
+    const char *text;
+    switch (k->kind) {
+    case CONF_STR:
+        text = ma_arena_strdup(a, ma_span_str(*(const char *const *)from));
+        *(const char **)to = text ? text : "";
+        return text ? MA_OK : MA_E_NOMEM;
+    case CONF_LIST:
+        return keep_list(a, to, from);
+    case CONF_INT:
+        *(int64_t *)to = *(const int64_t *)from;
+        break;
+    case CONF_INT32:
+        *(int *)to = *(const int *)from;
+        break;
+    case CONF_ALGORITHMS:
+        *(uint32_t *)to = *(const uint32_t *)from;
+        break;
+    case CONF_BOOL:
+    case CONF_ATTESTATION:
+        *(bool *)to = *(const bool *)from;
+        break;
+    }
+    return MA_OK;
+}
+
+int ma_conf_keep(struct ma_conf *fresh, const struct ma_conf *running)
+{
+    struct owned *o = (struct owned *)fresh;
+    for (size_t i = 0; i < ma_conf_n_keys; i++) {
+        const struct conf_key *k = &ma_conf_keys[i];
+        if (k->when != WHEN_RESTART || strcmp(k->section, "issuer") == 0)
+            continue;
+        int r = keep_value(o->arena, k, (char *)fresh + k->offset, (const char *)running + k->offset);
+        if (r < 0)
+            return r;
+    }
+    return MA_OK;
+}
+
 void ma_conf_free(struct ma_conf *c)
 {
     if (!c)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "int.h"
+#include "ma/heartbeat.h"
 
 #define BUSY_MS 2000           /* WAL recovery by another connection is the only thing to wait for */
 #define CHECKPOINT_BUSY_MS 100 /* an idle truncation gives way to readers */
@@ -423,6 +424,7 @@ int ma_stmt_step(struct ma_stmt *st)
     if (r != MA_OK)
         return r;
     int rc = sqlite3_step(st->s);
+    ma_heartbeat();
     if (rc == SQLITE_ROW)
         return MA_OK;
     if (rc == SQLITE_DONE)

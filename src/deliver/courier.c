@@ -8,6 +8,10 @@
 #include "ma/outbox.h"
 
 #include "int.h"
+#include "ma/metrics.h"
+#include "ma/trace.h"
+
+#include "ma/heartbeat.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -45,7 +49,9 @@ struct line {
 struct ma_courier {
     const struct ma_clock *clock;
     struct ma_log *log;
+    struct ma_metrics *metrics;
     struct ma_vault *vault;
+    struct ma_heartbeats *heartbeats;
     int (*write)(void *write_arg, int (*fn)(struct ma_db *, void *), void *arg);
     void *write_arg;
 
@@ -144,8 +150,22 @@ static struct result *add_result(struct ma_courier *c, const struct ma_outbox_ro
     return res;
 }
 
+static enum ma_channel channel_parse(struct ma_span name)
+{
+    int c = 0;
+    while (c < MA_CHANNEL__COUNT && !ma_span_eq_str(name, ma_channel_name((enum ma_channel)c)))
+        c++;
+    return (enum ma_channel)c;
+}
+
+static void count(struct ma_courier *c, const struct ma_outbox_row *row, enum ma_m_delivery outcome)
+{
+    ma_metrics_add(c->metrics, MA_M_DELIVERIES, channel_parse(row->channel), outcome, 1);
+}
+
 static void bury(struct ma_courier *c, const struct ma_outbox_row *row, const char *reason)
 {
+    count(c, row, MA_M_DEAD);
     struct result *res = add_result(c, row);
     res->action = RESULT_RETRY;
     res->dead = true;
@@ -199,6 +219,7 @@ static void reason_of(const struct ma_send *s, int err, char out[REASON_MAX])
 static void sent(struct ma_courier *c, const struct ma_outbox_row *row, struct line *line, const char *to)
 {
     add_result(c, row);
+    count(c, row, MA_M_SENT);
     if (line->failures > 0)
         ma_log(c->log, MA_LOG_INFO, "delivery.recovered", MA_KV_SPAN("channel", row->channel));
     *line = (struct line){0};
@@ -219,6 +240,7 @@ static void failed(struct ma_courier *c, const struct ma_outbox_row *row, struct
         bury(c, row, reason);
         return;
     }
+    count(c, row, MA_M_RETRIED);
     if (verdict == UNKNOWN) {
         struct result *res = add_result(c, row);
         res->action = RESULT_RETRY;
@@ -234,17 +256,32 @@ static void failed(struct ma_courier *c, const struct ma_outbox_row *row, struct
 
 /* --- sending --- */
 
-static enum ma_channel channel_parse(struct ma_span name)
+static void deliver(struct ma_courier *c, const struct ma_outbox_row *row, const struct ma_letter *letter,
+                    struct line *line)
 {
-    int c = 0;
-    while (c < MA_CHANNEL__COUNT && !ma_span_eq_str(name, ma_channel_name((enum ma_channel)c)))
-        c++;
-    return (enum ma_channel)c;
+    struct ma_send s = {.http = c->http, .transports = c->transports, .a = c->work, .letter = letter};
+    s.id = ma_arena_strdup(c->work, row->id);
+    int r = s.id ? ma_send_letter(&s) : MA_E_NOMEM;
+    char reason[REASON_MAX];
+    char to[MA_MASKED_MAX];
+    enum verdict verdict = judge(r);
+    if (verdict == SENT) {
+        ma_address_mask(letter->to, to);
+        sent(c, row, line, to);
+        return;
+    }
+    reason_of(&s, r, reason);
+    if (verdict == REFUSED)
+        bury(c, row, reason);
+    else
+        failed(c, row, line, verdict, reason);
 }
 
+/* On behalf of the request that wrote the letter, in a span of our own. */
 static void send_row(struct ma_courier *c, const struct ma_outbox_row *row, struct line *line)
 {
     struct ma_letter letter;
+    struct ma_trace trace = {.request_id = NULL};
     int r = ma_letter_open(c->vault, c->work, row, &letter);
     if (r == MA_E_NOMEM) {
         put_off(c, row, now_ms(c) + TROUBLE_MS);
@@ -254,22 +291,13 @@ static void send_row(struct ma_courier *c, const struct ma_outbox_row *row, stru
         bury(c, row, "the sealed message cannot be opened");
         return;
     }
-    struct ma_send s = {.http = c->http, .transports = c->transports, .a = c->work, .letter = &letter};
-    s.id = ma_arena_strdup(c->work, row->id);
-    r = s.id ? ma_send_letter(&s) : MA_E_NOMEM;
-    char reason[REASON_MAX];
-    char to[MA_MASKED_MAX];
-    enum verdict verdict = judge(r);
-    if (verdict == SENT) {
-        ma_address_mask(letter.to, to);
-        sent(c, row, line, to);
-        return;
-    }
-    reason_of(&s, r, reason);
-    if (verdict == REFUSED)
-        bury(c, row, reason);
-    else
-        failed(c, row, line, verdict, reason);
+    if (letter.request_id.p) /* arena strings end with NUL */
+        trace.request_id = (const char *)letter.request_id.p;
+    if (letter.traceparent.p && ma_traceparent_parse(letter.traceparent, &trace))
+        ma_trace_begin_span(&trace, ma_rand_system());
+    const struct ma_trace *before = ma_trace_enter(&trace);
+    deliver(c, row, &letter, line);
+    (void)ma_trace_enter(before);
 }
 
 static void handle_row(struct ma_courier *c, const struct ma_outbox_row *row)
@@ -345,8 +373,12 @@ static void wait_for_work(struct ma_courier *c, int64_t ms)
 static void *courier_main(void *arg)
 {
     struct ma_courier *c = arg;
-    while (!atomic_load(&c->stopping))
-        wait_for_work(c, run_round(c));
+    if (ma_heartbeat_join(c->heartbeats, "courier") < 0)
+        ma_log(c->log, MA_LOG_ERROR, "delivery.unwatched");
+    while (!atomic_load(&c->stopping)) {
+        ma_heartbeat();
+        wait_for_work(c, ma_heartbeats_nap_ms(c->heartbeats, run_round(c)));
+    }
     return NULL;
 }
 
@@ -400,7 +432,9 @@ int ma_courier_start(const struct ma_courier_env *env, const struct ma_conf *con
     c->event = -1;
     c->clock = env->clock;
     c->log = env->log;
+    c->metrics = env->metrics;
     c->vault = env->vault;
+    c->heartbeats = env->heartbeats;
     c->write = env->write;
     c->write_arg = env->write_arg;
     int r = open_parts(c, env->database, conf, why);

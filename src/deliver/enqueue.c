@@ -5,6 +5,7 @@
 
 #include "ma/codec.h"
 #include "ma/id.h"
+#include "ma/trace.h"
 #include "int.h"
 
 /* The parts of the template set that each channel uses; MA_TEMPLATE__COUNT: none. */
@@ -24,6 +25,19 @@ static int render(const struct ma_templates *t, enum ma_template_part part, cons
     return part == MA_TEMPLATE__COUNT ? MA_OK : ma_template_render(t, part, m, a, ret);
 }
 
+/* The courier works for the request that wrote the letter. */
+static int remember_request(struct ma_arena *a, struct ma_letter *l)
+{
+    char text[MA_TRACEPARENT_LEN + 1];
+    const struct ma_trace *t = ma_trace_current();
+    if (!t || !t->request_id)
+        return MA_OK;
+    l->request_id = ma_arena_dup(a, ma_span_str(t->request_id));
+    if (ma_traceparent_write(t, text))
+        l->traceparent = ma_arena_dup(a, ma_span_str(text));
+    return l->request_id.p && (l->traceparent.p || !text[0]) ? MA_OK : MA_E_NOMEM;
+}
+
 static int write_letter(const struct ma_templates *t, struct ma_arena *a, const struct ma_message *m, int64_t now_ms,
                         struct ma_letter *ret)
 {
@@ -33,7 +47,10 @@ static int write_letter(const struct ma_templates *t, struct ma_arena *a, const 
                               .code = m->code.n > 0 ? m->code : MA_SPAN_NULL,
                               .data = m->data.n > 0 ? m->data : MA_SPAN_NULL,
                               .created_at = now_ms};
-    int r = render(t, parts[m->channel].subject, m, a, &ret->subject);
+    int r = remember_request(a, ret);
+    if (r < 0)
+        return r;
+    r = render(t, parts[m->channel].subject, m, a, &ret->subject);
     return r < 0 ? r : render(t, parts[m->channel].text, m, a, &ret->text);
 }
 

@@ -33,7 +33,8 @@ struct ma_letter {
     struct ma_span subject, text, code; /* p == NULL: none */
     struct ma_span data;                /* push: JSON object text; p == NULL: none */
     int64_t created_at;
-    struct ma_span json; /* the letter as the spool writes it; set by ma_letter_open */
+    struct ma_span request_id, traceparent; /* of the request that wrote it; p == NULL: none. Not in the spool */
+    struct ma_span json;                    /* the letter as the spool writes it; set by ma_letter_open */
 };
 #define MA_LETTER_MAX 131072 /* bytes of a letter as JSON */
 #define MA_ADDRESS_MAX 320   /* bytes of an address or number */

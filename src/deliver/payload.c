@@ -23,7 +23,8 @@ static void put_optional(struct ma_jw *w, const char *key, struct ma_span value)
         ma_jw_kstr(w, key, value);
 }
 
-static void put_letter(struct ma_jw *w, const struct ma_letter *l)
+/* The text for the spool, or with `inner` for the outbox. */
+static void put_letter(struct ma_jw *w, const struct ma_letter *l, bool inner)
 {
     ma_jw_obj(w);
     ma_jw_kcstr(w, "channel", ma_channel_name(l->channel));
@@ -37,6 +38,10 @@ static void put_letter(struct ma_jw *w, const struct ma_letter *l)
     }
     ma_jw_kstr(w, "user_id", l->user_id);
     ma_jw_kdate(w, "created_at", l->created_at);
+    if (inner) {
+        put_optional(w, "request_id", l->request_id);
+        put_optional(w, "traceparent", l->traceparent);
+    }
     ma_jw_obj_end(w);
 }
 
@@ -53,7 +58,7 @@ int ma_letter_seal(struct ma_vault *v, struct ma_arena *a, struct ma_span id, co
     ma_buf_init_arena(&b, a, 512 + l->text.n, MA_LETTER_MAX);
     struct ma_jw w;
     ma_jw_init(&w, &b);
-    put_letter(&w, l);
+    put_letter(&w, l, true);
     if (ma_buf_err(&b) < 0)
         return ma_buf_err(&b);
     struct ma_seal_id sid = seal_id(id, l->user_id);
@@ -62,7 +67,7 @@ int ma_letter_seal(struct ma_vault *v, struct ma_arena *a, struct ma_span id, co
 
 struct stored {
     int channel;
-    struct ma_span to, subject, text, code, data, user_id, created_at;
+    struct ma_span to, subject, text, code, data, user_id, created_at, request_id, traceparent;
 };
 #define STR(member, req)                                                                                               \
     {                                                                                                                  \
@@ -82,6 +87,8 @@ static const struct ma_jfield stored_fields[] = {
     {.name = "data", .type = MA_F_RAWOBJ, .off = offsetof(struct stored, data)},
     STR(user_id, MA_REQ),
     STR(created_at, MA_REQ),
+    STR(request_id, 0),
+    STR(traceparent, 0),
 };
 static const struct ma_shape stored_shape = MA_SHAPE(struct stored, stored_fields);
 
@@ -95,6 +102,20 @@ static int parse(struct ma_arena *a, struct ma_span plain, struct stored *ret)
     *ret = (struct stored){0};
     r = ma_json_decode(j, a, &stored_shape, ret, &errs);
     return r == MA_E_INVAL ? MA_E_PARSE : r;
+}
+
+/* What the spool writes: the letter without where it came from. */
+static int put_outside(struct ma_arena *a, struct ma_letter *l)
+{
+    if (!l->request_id.p && !l->traceparent.p)
+        return MA_OK;
+    struct ma_buf b;
+    struct ma_jw w;
+    ma_buf_init_arena(&b, a, l->json.n, MA_LETTER_MAX);
+    ma_jw_init(&w, &b);
+    put_letter(&w, l, false);
+    l->json = ma_buf_view(&b);
+    return ma_buf_err(&b);
 }
 
 int ma_letter_open(struct ma_vault *v, struct ma_arena *a, const struct ma_outbox_row *row, struct ma_letter *ret)
@@ -119,8 +140,10 @@ int ma_letter_open(struct ma_vault *v, struct ma_arena *a, const struct ma_outbo
                               .code = s.code,
                               .data = s.data,
                               .created_at = created_at,
+                              .request_id = s.request_id,
+                              .traceparent = s.traceparent,
                               .json = plain};
-    return MA_OK;
+    return put_outside(a, ret);
 }
 
 /* Bytes of the first character, so that a cut never splits it. */

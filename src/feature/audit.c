@@ -70,8 +70,17 @@ static int insert(struct ma_ctx *ctx, const char *type, const char *operation, s
     return insert_row(ctx, &row);
 }
 
+/* Of the operations only those of an enrolment. */
+static void count_enrolment(struct ma_ctx *ctx, const char *operation, enum ma_factor type, bool failed)
+{
+    bool starts = strcmp(operation, "create") == 0;
+    if (starts || strcmp(operation, "verify") == 0)
+        ma_count_later(ctx, MA_M_ENROLMENTS, type, failed ? MA_M_REFUSED : starts ? MA_M_STARTED : MA_M_CONFIRMED);
+}
+
 int ma_audit_method(struct ma_ctx *ctx, const char *operation, enum ma_factor type, struct ma_span method_id)
 {
+    count_enrolment(ctx, operation, type, false);
     return insert(ctx, "my_account_authentication_method_succeeded", operation, method_id,
                   method_detail(ctx, ma_factor_name(type), false));
 }
@@ -88,6 +97,16 @@ void ma_audit_failure_as(struct ma_ctx *ctx, const char *type, const char *opera
 {
     ma_audit_on_failure(ctx, operation, NULL, MA_SPAN_NULL);
     ctx->audit.type = type;
+}
+
+static void count_account(struct ma_ctx *ctx, const char *type)
+{
+    static const char *const types[][2] = {{MA_AUDIT_CONNECTED, MA_AUDIT_CONNECT_FAILED},
+                                           {MA_AUDIT_DISCONNECTED, MA_AUDIT_DISCONNECT_FAILED}};
+    for (unsigned op = MA_M_CONNECT; op <= MA_M_DISCONNECT; op++)
+        for (unsigned outcome = MA_M_SUCCEEDED; outcome <= MA_M_FAILED; outcome++)
+            if (strcmp(type, types[op][outcome]) == 0)
+                ma_count_later(ctx, MA_M_ACCOUNTS, op, outcome);
 }
 
 int ma_audit_account(struct ma_ctx *ctx, const char *type, const struct ma_audited_account *a)
@@ -111,6 +130,7 @@ int ma_audit_account(struct ma_ctx *ctx, const char *type, const struct ma_audit
     }
     ma_jw_obj_end(&w);
     struct ma_span detail = ma_buf_err(&b) < 0 ? MA_LIT("{}") : ma_buf_view(&b);
+    count_account(ctx, type);
     return insert(ctx, type, NULL, MA_SPAN_NULL, detail);
 }
 
@@ -119,10 +139,28 @@ void ma_audit_failure(struct ma_ctx *ctx)
     if (!ctx->audit.due)
         return;
     ctx->audit.due = false;
+    if (ctx->audit.type)
+        count_account(ctx, ctx->audit.type);
+    else if (ctx->audit.operation && ctx->audit.method_type)
+        count_enrolment(ctx, ctx->audit.operation, ma_factor_parse(ma_span_str(ctx->audit.method_type)), true);
     int r = insert(ctx, ctx->audit.type ? ctx->audit.type : "my_account_authentication_method_failed",
                    ctx->audit.operation, ctx->audit.method_id, method_detail(ctx, ctx->audit.method_type, true));
     if (r < 0)
         ma_log(ctx->log, MA_LOG_ERROR, "audit.failed", MA_KV_S("error", ma_err_text(r)));
+}
+
+/* Exchanges at the token endpoint; logins are counted where they are decided. */
+static void count_grant(struct ma_ctx *ctx, const char *type)
+{
+    static const char *const types[][2] = {[MA_M_GRANT_CODE] = {"seacft", "feacft"},
+                                           [MA_M_GRANT_REFRESH] = {"sertft", "fertft"},
+                                           [MA_M_GRANT_VAULT] = {"seta", "feta"}};
+    for (unsigned grant = 0; grant < MA_COUNT(types); grant++)
+        for (unsigned outcome = MA_M_SUCCEEDED; outcome <= MA_M_FAILED; outcome++)
+            if (strcmp(type, types[grant][outcome]) == 0)
+                ma_count_later(ctx, MA_M_GRANTS, grant, outcome);
+    if (strcmp(type, "passkey_challenge_failed") == 0)
+        ma_count_later(ctx, MA_M_LOGINS, MA_FACTOR_PASSKEY, MA_M_FAILED);
 }
 
 int ma_audit_signin(struct ma_ctx *ctx, const char *type, struct ma_span user_id, struct ma_span client_id,
@@ -134,6 +172,7 @@ int ma_audit_signin(struct ma_ctx *ctx, const char *type, struct ma_span user_id
         .client_id = client_id,
         .detail = detail.n > 0 ? detail : MA_SPAN_NULL,
     };
+    count_grant(ctx, type);
     return insert_row(ctx, &row);
 }
 
@@ -163,9 +202,19 @@ int ma_audit_signed_in(struct ma_ctx *ctx, const char *type, const struct ma_use
     return ma_buf_err(&b) < 0 ? ma_buf_err(&b) : ma_audit_signin(ctx, type, u->user_id, client_id, ma_buf_view(&b));
 }
 
+/* The rows about a factor that was shown end with how that went; others tell what was sent or begun. */
+static void count_factor(struct ma_ctx *ctx, const char *type, enum ma_factor factor)
+{
+    const char *end = strrchr(type, '_');
+    bool good = end && strcmp(end, "_succeed") == 0;
+    if (good || (end && strcmp(end, "_failed") == 0))
+        ma_count_later(ctx, MA_M_LOGINS, factor, good ? MA_M_SUCCEEDED : MA_M_FAILED);
+}
+
 int ma_audit_assertion(struct ma_ctx *ctx, const char *type, enum ma_factor factor, struct ma_span method_id,
                        bool counter_regressed)
 {
+    count_factor(ctx, type, factor);
     const char *detail = ma_arena_printf(ctx->arena, "{\"authenticator\":{\"type\":\"%s\"%s}}", ma_factor_name(factor),
                                          counter_regressed ? ",\"counter_regressed\":true" : "");
     return detail ? insert(ctx, type, NULL, method_id, ma_span_str(detail)) : MA_E_NOMEM;

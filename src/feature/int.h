@@ -35,6 +35,8 @@ MA_MUST_USE int ma_code_mac(struct ma_ctx *ctx, struct ma_span session_mac, stru
 
 /* Makes room for one more pending method and inserts it. */
 MA_MUST_USE int ma_pending_insert(struct ma_ctx *ctx, struct ma_method *m);
+/* Counts a refusal by that counter. */
+void ma_counter_refused(const struct ma_ctx *ctx, const struct ma_counter_rule *rule);
 struct ma_counter_rule ma_rule_otp_failures(const struct ma_ctx *ctx);
 struct ma_counter_rule ma_rule_messages(const struct ma_ctx *ctx, enum ma_factor type);
 /* messages.c. One more message to `to`, of ctx->who: *ret_retry_s 0 when it may be sent, and is counted for the user,

@@ -58,8 +58,10 @@ int ma_message_take(struct ma_ctx *ctx, enum ma_factor type, struct ma_span to, 
         return r;
     ma_limit_peek(ctx->app->limits, MA_BUCKET_MESSAGES, address, per_address, HOUR_MS, ctx->now_ms, &from);
     *ret_retry_s = longest(&user, &dest, &from);
-    if (*ret_retry_s > 0)
+    if (*ret_retry_s > 0) {
+        ma_counter_refused(ctx, &rule);
         return MA_OK;
+    }
     ma_limit_take(ctx->app->limits, MA_BUCKET_MESSAGES, address, per_address, HOUR_MS, ctx->now_ms, &from);
     r = ma_counter_take(ctx->db, ctx->who.user_id, &rule, ctx->now_ms, &user);
     return r == MA_OK ? ma_shared_counter_take(ctx->db, key, &rule, ctx->now_ms, &dest) : r;

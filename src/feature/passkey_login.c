@@ -144,9 +144,12 @@ int ma_passkey_verified(struct ma_ctx *ctx, const struct ma_passkey_proof *p)
     int r = store_use(ctx, p);
     if (r == MA_OK)
         r = ma_address_remember(ctx, p->user.user_id);
-    if (r < 0 || !p->counter_regressed)
+    if (r < 0)
         return r;
-    return ma_audit_assertion(ctx, "gd_auth_succeed", MA_FACTOR_PASSKEY, p->method_id, true);
+    if (p->counter_regressed) /* counted with its row */
+        return ma_audit_assertion(ctx, "gd_auth_succeed", MA_FACTOR_PASSKEY, p->method_id, true);
+    ma_count_later(ctx, MA_M_LOGINS, MA_FACTOR_PASSKEY, MA_M_SUCCEEDED);
+    return MA_OK;
 }
 
 /* --- as second factor --- */

@@ -86,6 +86,7 @@ static int too_many_guesses(struct ma_ctx *ctx)
     int r = ma_counter_get(ctx->db, ctx->who.user_id, &rule, ctx->now_ms, &s);
     if (r < 0 || s.allowed)
         return r;
+    ma_counter_refused(ctx, &rule);
     return ma_problem_retry(ctx, MA_P_TOO_MANY, "Too many used passwords; try again later.",
                             (s.retry_after_ms + 999) / 1000);
 }

@@ -21,6 +21,7 @@ static int hold_up(struct ma_ctx *ctx, const struct ma_user *user, struct ma_spa
     ctx->who.user_id = user->user_id;
     int r = ma_counter_get(ctx->db, user->user_id, &rule, ctx->now_ms, &s);
     if (r == MA_OK && !s.allowed) {
+        ma_counter_refused(ctx, &rule);
         ret->verdict = MA_SIGNIN_TOO_MANY;
         ret->retry_after_s = (s.retry_after_ms + 999) / 1000;
     }

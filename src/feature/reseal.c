@@ -16,7 +16,8 @@ struct batch {
     const struct ma_sealed_column *column;
     struct ma_arena *a;
     uint32_t newest;
-    const struct ma_sealed_row *after; /* NULL: from the start */
+    const struct ma_sealed_row *after; /* last, or NULL: from the start */
+    struct ma_sealed_row last;
     struct ma_sealed_row rows[MA_RESEAL_BATCH];
     struct ma_span fresh[MA_RESEAL_BATCH]; /* p == NULL: stays as it is */
     size_t n;
@@ -209,15 +210,15 @@ static int remember(struct ma_arena *a, const struct ma_sealed_row *row, struct 
 
 static int run_column(struct batch *b, struct ma_arena *kept, struct ma_reseal_pass *ret)
 {
-    struct ma_sealed_row last = {.value = MA_SPAN_NULL};
+    b->last = (struct ma_sealed_row){.value = MA_SPAN_NULL};
     b->after = NULL;
     do {
         ma_arena_reset(b->a);
         int r = run_batch(b, ret);
         if (r == MA_OK && b->n > 0) {
             ma_arena_reset(kept);
-            r = remember(kept, &b->rows[b->n - 1], &last);
-            b->after = &last;
+            r = remember(kept, &b->rows[b->n - 1], &b->last);
+            b->after = &b->last;
         }
         if (r == MA_OK && b->env->more && !b->env->more(b->env->arg))
             r = MA_E_BUSY;

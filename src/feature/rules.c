@@ -143,3 +143,19 @@ struct ma_counter_rule ma_rule_otp_failures(const struct ma_ctx *ctx)
 {
     return (struct ma_counter_rule){"otp_failures", ctx->conf->rate_limit.otp_failures_per_hour, HOUR_MS};
 }
+
+_Static_assert((int)MA_M_BUCKET_CODES == (int)MA_BUCKET__COUNT, "counters are told behind the buckets");
+
+void ma_counter_refused(const struct ma_ctx *ctx, const struct ma_counter_rule *rule)
+{
+    static const struct {
+        const char *name;
+        enum ma_m_bucket bucket;
+    } known[] = {{"otp_failures", MA_M_BUCKET_CODES},
+                 {"email", MA_M_BUCKET_EMAIL},
+                 {"sms", MA_M_BUCKET_SMS},
+                 {"password_reuse", MA_M_BUCKET_PASSWORD_REUSE}};
+    for (size_t i = 0; i < MA_COUNT(known); i++)
+        if (strcmp(rule->name, known[i].name) == 0)
+            ma_metrics_add(ctx->app->metrics, MA_M_RATE_LIMITED, known[i].bucket, 0, 1);
+}

@@ -353,11 +353,20 @@ static int look_again(struct ma_ctx *ctx, struct ma_signin *s)
     return r == MA_E_NOTFOUND ? MA_OK : r;
 }
 
+static void count_login(struct ma_ctx *ctx, enum ma_signin_verdict v)
+{
+    ma_count_later(ctx, MA_M_LOGINS, MA_FACTOR_PASSWORD,
+                   v == MA_SIGNIN_OK         ? MA_M_SUCCEEDED
+                   : v == MA_SIGNIN_TOO_MANY ? MA_M_LIMITED
+                                             : MA_M_FAILED);
+}
+
 int ma_signin_password_done(struct ma_ctx *ctx, struct ma_signin *s)
 {
     int r = s->verdict == MA_SIGNIN_OK ? look_again(ctx, s) : MA_OK;
     if (r < 0)
         return r;
+    count_login(ctx, s->verdict);
     switch (s->verdict) {
     case MA_SIGNIN_OK: /* no row: signing in is not over yet (ma_audit_signed_in) */
         r = rehash(ctx, s);

@@ -3,6 +3,7 @@
  * refresh at a time.
  */
 #include "connect_int.h"
+#include "ma/heartbeat.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -94,8 +95,10 @@ static bool enter(struct ma_refreshes *r, struct refresh *mine)
     (void)pthread_mutex_lock(&r->lock);
     struct refresh **link = find(r, mine->id);
     bool waited = *link != NULL;
+    ma_heartbeat_rest(); /* whoever refreshes gives signs of its own */
     while (*find(r, mine->id))
         (void)pthread_cond_wait(&r->done, &r->lock);
+    ma_heartbeat();
     if (!waited) {
         mine->next = r->first;
         r->first = mine;

@@ -7,7 +7,7 @@
 /* What a cross-origin caller may read beside the safelisted headers (wire contract 8). */
 #define EXPOSED                                                                                                        \
     "Location, DPoP-Nonce, WWW-Authenticate, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, "                  \
-    "X-RateLimit-Reset, x-auth0-error-kind"
+    "X-RateLimit-Reset, x-auth0-error-kind, x-request-id"
 #define ALLOWED_HEADERS "Authorization, Content-Type, DPoP, Auth0-Client"
 #define PREFLIGHT_AGE "600"
 

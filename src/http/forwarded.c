@@ -5,6 +5,7 @@
 
 #include <strings.h>
 
+#include "ma/app.h"
 #include "ma/codec.h"
 
 /* A UNIX socket peer is on this machine by construction; it is trusted when any proxy is configured. */
@@ -140,6 +141,34 @@ static int domain_of(const struct ma_conf *conf, struct ma_span host, struct ma_
         if (origin_matches(conf->custom_domains.v[i], host, proto))
             return (int)i + 1;
     return 0;
+}
+
+/* --- correlation --- */
+
+/* A client that puts a token, a cookie or a ticket there does not get it logged: what is part of a header or a target
+ * that holds secrets is no id. Shorter ones are no secret of ours, and found there by chance. */
+enum { SECRET_MIN = 16 };
+
+static bool occurs(struct ma_span in, struct ma_span id)
+{
+    return in.n >= id.n && memmem(in.p, in.n, id.p, id.n) != NULL;
+}
+
+static bool is_safe_id(const struct ma_req *req, struct ma_span id)
+{
+    return ma_request_id_ok(id) && (id.n < SECRET_MIN || !(occurs(req->authorization, id) || occurs(req->cookie, id) ||
+                                                           occurs(req->dpop, id) || occurs(req->target, id)));
+}
+
+void ma_correlate(struct ma_ctx *ctx, const struct ma_addr *peer)
+{
+    struct ma_span id = ctx->req.x_request_id;
+    if (id.n > 0 && ctx->conf->trusted_proxies.n > 0 && trusted(ctx->conf, peer) && is_safe_id(&ctx->req, id)) {
+        memcpy(ctx->request_id, id.p, id.n);
+        ctx->request_id[id.n] = '\0';
+    }
+    if (ctx->req.traceparent.n > 0 && ma_traceparent_parse(ctx->req.traceparent, &ctx->trace))
+        ma_trace_begin_span(&ctx->trace, ctx->app->rand);
 }
 
 void ma_forwarded_apply(struct ma_ctx *ctx, const struct ma_addr *peer)

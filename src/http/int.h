@@ -7,6 +7,7 @@
 #include "ma/http.h"
 
 #include <stdatomic.h>
+#include <sys/types.h>
 
 /* --- screen.c: framing and header sanity, before anything else is believed --- */
 
@@ -55,8 +56,20 @@ void ma_conn_idle(struct ma_deadlines *d, struct ma_conn *c);
 
 /* --- listen.c --- */
 
-/* Binds and listens on "host:port", "[v6]:port" or "unix:/path" (mode 0660, a stale file is replaced). *ret_fd is
- * owned. address: what the ready line shows, with the port the kernel chose for port 0. */
-MA_MUST_USE int ma_listen(const char *listen, int *ret_fd, char address[128], char why[256]);
+/* The file of a UNIX socket that we made; st_ino 0: none. */
+struct ma_listen_file {
+    char path[108];
+    dev_t dev;
+    ino_t ino;
+};
+/* Binds and listens on "host:port", "[v6]:port" or "unix:/path" (mode 0660; a socket file nobody listens at is
+ * replaced, any other file and a live listener refused). *ret_fd is owned. address: what the ready line shows, with
+ * the port the kernel chose for port 0. */
+MA_MUST_USE int ma_listen(const char *listen, int *ret_fd, struct ma_listen_file *file, char address[128],
+                          char why[256]);
+/* The address of a socket that somebody else made. */
+void ma_listen_describe(int fd, char address[128]);
+/* Removes the socket file unless another one stands in its place by now. */
+void ma_listen_remove(struct ma_listen_file *file);
 
 #endif

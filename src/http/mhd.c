@@ -16,7 +16,9 @@
 #include "ma/api.h"
 #include "ma/app.h"
 #include "ma/codec.h"
+#include "ma/heartbeat.h"
 #include "ma/lanes.h"
+#include "ma/metrics.h"
 #include "ma/tls.h"
 
 /* A request line and a token of 8 KiB each, and 16 KiB for the rest, or for the longest Location of an answer (a
@@ -57,6 +59,7 @@ struct ma_http_server {
     pthread_mutex_t lock; /* guards workers */
     struct ma_worker *workers;
     int listen_fd;
+    struct ma_listen_file listen_file;
     _Atomic int in_flight;
     char address[128];
 };
@@ -75,6 +78,8 @@ static struct ma_worker *worker_new(struct ma_http_server *s)
     struct ma_conf_ref *conf = ma_app_conf(s->env.app);
     int r = ma_db_open(ma_conf_ref_get(conf)->database, MA_DB_READER, s->env.app->log, &w->reader, why);
     ma_conf_unref(conf);
+    if (r == MA_OK)
+        r = ma_heartbeat_join(s->env.app->heartbeats, "HTTP thread");
     if (r < 0 || ma_rand_chars(s->env.app->rand, "0123456789abcdef", w->prefix, 16) < 0) {
         ma_log(s->env.app->log, MA_LOG_ERROR, "http.worker_failed", MA_KV_S("why", why));
         ma_db_close(w->reader);
@@ -202,6 +207,7 @@ static int ctx_begin(struct ma_http_server *s, struct ma_worker *w, struct ma_ct
     (void)memcpy(ctx->request_id, w->prefix, 16);
     for (int i = 31; i >= 16; i--, no >>= 4)
         ctx->request_id[i] = "0123456789abcdef"[no & 15];
+    ctx->trace.request_id = ctx->request_id;
     return MA_OK;
 }
 
@@ -240,6 +246,7 @@ static void common_headers(struct ma_ctx *ctx)
     }
     if (api && !has_header(ctx, "Cache-Control"))
         ma_header(ctx, "Cache-Control", "no-store");
+    ma_header(ctx, "x-request-id", ctx->request_id);
     ma_cors_finish(ctx);
     if (this_worker->server->env.tls && ctx->conf->tls.hsts_max_age > 0) /* RFC 6797 section 7.1 */
         ma_header(ctx, "Strict-Transport-Security",
@@ -248,9 +255,21 @@ static void common_headers(struct ma_ctx *ctx)
         ma_header(ctx, "Connection", "close");
 }
 
+/* Before the answer leaves: who has received it finds it counted. */
+static void count_answer(const struct ma_ctx *ctx)
+{
+    const struct ma_http_env *env = &this_worker->server->env;
+    struct ma_metrics *m = ctx->app->metrics;
+    size_t row = ctx->route ? env->first_row + (size_t)(ctx->route - env->routes) : MA_M_NO_ROW;
+    unsigned op = ma_metrics_operation(m, row);
+    ma_metrics_add(m, MA_M_REQUESTS, op, ma_metrics_status(ctx->resp.status), 1);
+    ma_metrics_observe(m, MA_M_REQUEST_TIME, op, ma_mono_us() - ctx->started_us);
+}
+
 static enum MHD_Result send_answer(struct MHD_Connection *connection, struct ma_ctx *ctx)
 {
     common_headers(ctx);
+    count_answer(ctx);
     struct ma_span body = ctx->resp.content_type ? ma_buf_view(&ctx->resp.body) : MA_SPAN_NULL;
     /* The API takes a non-const pointer but PERSISTENT memory is only read. */
     struct MHD_Response *response = MHD_create_response_from_buffer(
@@ -285,7 +304,13 @@ static void peer_address(struct MHD_Connection *connection, struct ma_addr *ret)
 /* Its line in the log, and everything it held. */
 static void ctx_end(struct ma_http_server *s, struct ma_ctx *ctx)
 {
+    if (ctx->phase != PH_SENT)
+        ma_metrics_add(ctx->app->metrics, MA_M_ABORTED, 0, 0, 1);
+    const struct ma_trace *before = ma_trace_enter(&ctx->trace);
+    ma_heartbeat();
     ma_access_log(ctx);
+    ma_heartbeat_rest();
+    (void)ma_trace_enter(before);
     ctx_put(ctx);
     atomic_fetch_sub_explicit(&s->in_flight, 1, memory_order_release);
 }
@@ -325,6 +350,7 @@ static void *on_target(void *cls, const char *uri, struct MHD_Connection *connec
     struct ma_http_server *s = cls;
     struct ma_conn *conn = conn_of(connection);
     struct ma_worker *w = conn ? worker_get(s) : NULL;
+    ma_heartbeat_rest(); /* until the whole header is there */
     struct ma_ctx *ctx = w ? ctx_get(w) : NULL;
     if (!ctx)
         return NULL;
@@ -409,9 +435,10 @@ static enum MHD_Result first_call(struct ma_http_server *s, struct MHD_Connectio
     const char *fault = ma_screen_finish(&screen, strcmp(version, "HTTP/1.1") == 0);
     if (screen.out_of_memory || !ctx->req.target.p)
         return MHD_NO;
+    struct ma_addr peer = ctx->req.client;
+    ma_correlate(ctx, &peer);
     if (fault)
         return refuse(connection, ctx, MA_P_BAD_REQUEST, fault);
-    struct ma_addr peer = ctx->req.client;
     ma_forwarded_apply(ctx, &peer);
     ctx->req.verb = ma_verb_parse(method);
     ctx->req.head = ctx->req.verb == MA_HEAD;
@@ -450,6 +477,7 @@ static enum MHD_Result take_body(struct ma_ctx *ctx, const char *data, size_t *n
 static enum MHD_Result hand_over(struct MHD_Connection *connection, struct ma_ctx *ctx)
 {
     if (!ma_lane_reserve(ctx->app->lanes, ctx->step_lane)) {
+        ma_metrics_add(ctx->app->metrics, MA_M_LANE_REFUSED, ctx->step_lane, 0, 1);
         (void)ma_problem_retry(ctx, MA_P_UNAVAILABLE, "The server is busy.", 1);
         return send_answer(connection, ctx);
     }
@@ -486,17 +514,12 @@ static enum MHD_Result last_call(struct MHD_Connection *connection, struct ma_ct
     return run(connection, ctx);
 }
 
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
-                                  const char *version, const char *upload_data, size_t *upload_data_size,
-                                  void **con_cls)
+static enum MHD_Result go_on(struct ma_http_server *s, struct MHD_Connection *connection, struct ma_ctx *ctx,
+                             const char *method, const char *version, const char *upload_data, size_t *upload_data_size)
 {
-    (void)url;
-    struct ma_ctx *ctx = *con_cls;
-    if (!ctx)
-        return MHD_NO;
     switch (ctx->phase) {
     case PH_NEW:
-        return first_call(cls, connection, ctx, method, version);
+        return first_call(s, connection, ctx, method, version);
     case PH_BODY:
         if (*upload_data_size > 0)
             return take_body(ctx, upload_data, upload_data_size);
@@ -509,6 +532,23 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     default:
         return MHD_NO;
     }
+}
+
+/* Between its calls a thread waits for connections, which need not come. */
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
+                                  const char *version, const char *upload_data, size_t *upload_data_size,
+                                  void **con_cls)
+{
+    (void)url;
+    struct ma_ctx *ctx = *con_cls;
+    if (!ctx)
+        return MHD_NO;
+    ma_heartbeat();
+    const struct ma_trace *before = ma_trace_enter(&ctx->trace);
+    enum MHD_Result r = go_on(cls, connection, ctx, method, version, upload_data, upload_data_size);
+    (void)ma_trace_enter(before);
+    ma_heartbeat_rest();
+    return r;
 }
 
 static void on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
@@ -532,7 +572,9 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
                           enum MHD_ConnectionNotificationCode code)
 {
     struct ma_http_server *s = cls;
-    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+    bool opened = code == MHD_CONNECTION_NOTIFY_STARTED;
+    ma_metrics_add(s->env.app->metrics, MA_M_CONNECTIONS, 0, 0, opened ? 1 : -1);
+    if (opened) {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
         struct ma_conn *c = info ? ma_conn_open(s->deadlines, info->connect_fd) : NULL;
         *socket_context = c;
@@ -638,8 +680,18 @@ static void server_free(struct ma_http_server *s)
     ma_router_free(s->router);
     if (s->listen_fd >= 0)
         (void)close(s->listen_fd);
+    ma_listen_remove(&s->listen_file);
     (void)pthread_mutex_destroy(&s->lock);
     free(s);
+}
+
+static int open_listener(struct ma_http_server *s, char why[256])
+{
+    if (s->env.fd < 0)
+        return ma_listen(s->env.listen, &s->listen_fd, &s->listen_file, s->address, why);
+    s->listen_fd = s->env.fd;
+    ma_listen_describe(s->listen_fd, s->address);
+    return MA_OK;
 }
 
 int ma_http_start(const struct ma_http_env *env, struct ma_http_server **ret, char why[256])
@@ -657,12 +709,12 @@ int ma_http_start(const struct ma_http_env *env, struct ma_http_server **ret, ch
         r = ma_deadlines_new(env->app->clock, on_tick, s, &s->deadlines);
     if (r == MA_OK) {
         ma_http_reload(s, conf);
-        r = ma_listen(env->listen, &s->listen_fd, s->address, why);
+        r = open_listener(s, why);
     }
     if (r == MA_OK) {
         s->daemon = start_daemon(s, conf);
         if (!s->daemon) {
-            (void)snprintf(why, 256, "listen %s: the HTTP library did not start", env->listen);
+            (void)snprintf(why, 256, "listen %s: the HTTP library did not start", s->address);
             r = MA_E_IO;
         }
     }
@@ -682,6 +734,7 @@ void ma_http_quiesce(struct ma_http_server *s)
     if (fd >= 0)
         (void)close(fd);
     s->listen_fd = -1;
+    ma_listen_remove(&s->listen_file);
 }
 
 void ma_http_drain(struct ma_http_server *s, int64_t timeout_ms)

@@ -22,6 +22,8 @@ enum {
     H_XFP,
     H_XFH,
     H_A0FF,
+    H_REQUEST_ID,
+    H_TRACEPARENT,
     H__COUNT
 };
 
@@ -45,6 +47,8 @@ static const struct {
     [H_XFP] = {"x-forwarded-proto", 17, false},
     [H_XFH] = {"x-forwarded-host", 16, false},
     [H_A0FF] = {"auth0-forwarded-for", 19, true},
+    [H_REQUEST_ID] = {"x-request-id", 12, false}, /* two of them joined are no id, and ignored */
+    [H_TRACEPARENT] = {"traceparent", 11, false}, /* likewise */
 };
 
 /* RFC 9110 §5.6.2 tchar */
@@ -125,6 +129,10 @@ static struct ma_span *slot(struct ma_req *req, int h)
         return &req->x_forwarded_host;
     case H_A0FF:
         return &req->auth0_forwarded_for;
+    case H_REQUEST_ID:
+        return &req->x_request_id;
+    case H_TRACEPARENT:
+        return &req->traceparent;
     default:
         return NULL;
     }

@@ -18,6 +18,7 @@ struct ma_dpop {
     uint8_t *nonce_key;
     struct ma_replay *seen[MA_DPOP_PLACE__COUNT];
     int64_t start_s;
+    struct ma_metrics *metrics; /* NULL: nothing is counted */
 };
 
 int ma_dpop_new_sized(const struct ma_rand *r, size_t room, struct ma_dpop **ret)
@@ -50,6 +51,11 @@ void ma_dpop_start(struct ma_dpop *d, int64_t start_ms)
 int64_t ma_dpop_since_s(const struct ma_dpop *d)
 {
     return d->start_s;
+}
+
+void ma_dpop_observe(struct ma_dpop *d, struct ma_metrics *m)
+{
+    d->metrics = m;
 }
 
 void ma_dpop_free(struct ma_dpop *d)
@@ -403,7 +409,8 @@ static void key_free_p(struct ma_key **k)
     ma_key_free(*k);
 }
 
-static const char *check_signature(struct ma_arena *a, const struct proof *p, char jkt[MA_JKT_LEN + 1])
+static const char *check_signature(struct ma_metrics *m, struct ma_arena *a, const struct proof *p,
+                                   char jkt[MA_JKT_LEN + 1])
 {
     MA_CLEANUP(key_free_p) struct ma_key *key = NULL;
     int r = ma_jwk_key(a, &p->header.jwk.text, &key);
@@ -412,6 +419,7 @@ static const char *check_signature(struct ma_arena *a, const struct proof *p, ch
     if (r < 0)
         return r == MA_E_NOMEM ? MA_JWS_NOMEM : "the DPoP proof's jwk is not a key for its algorithm";
     r = ma_key_verify(key, p->alg, p->input, p->sig);
+    ma_jose_count(m, p->alg, r == MA_OK ? MA_JWS_GOOD : MA_JWS_BAD_SIG);
     if (r < 0)
         return r == MA_E_NOMEM ? MA_JWS_NOMEM : "the DPoP proof's signature is wrong";
     return ma_jwk_thumbprint(key, a, jkt) == MA_OK ? NULL : MA_JWS_NOMEM;
@@ -476,7 +484,7 @@ enum ma_dpop_verdict ma_dpop_verify(struct ma_dpop *d, struct ma_arena *a, struc
     if (!problem)
         problem = check_claims(a, &p.claims, ask, now_s);
     if (!problem)
-        problem = check_signature(a, &p, ret_jkt);
+        problem = check_signature(d->metrics, a, &p, ret_jkt);
     *ret_why = problem ? problem : "";
     if (problem)
         return problem == MA_JWS_NOMEM ? MA_DPOP_BUSY : MA_DPOP_BAD;

@@ -208,6 +208,13 @@ static bool maybe_rotated(const struct ma_jws *jws, enum ma_jws_verdict v)
     return v == MA_JWS_UNKNOWN_KID || (v != MA_JWS_GOOD && !jws->kid.p);
 }
 
+static enum ma_jws_verdict checked(const struct lookup *l, const struct ma_jws *jws, const struct ma_jwks *keys)
+{
+    enum ma_jws_verdict v = ma_jws_check(jws, keys, UINT32_MAX, l->now_ms);
+    ma_jose_count(l->j->metrics, jws->alg, v);
+    return v;
+}
+
 static int check_again(const struct lookup *l, const struct ma_jws *jws, const struct ma_jwks *used,
                        enum ma_jws_verdict v, char why[256])
 {
@@ -215,7 +222,7 @@ static int check_again(const struct lookup *l, const struct ma_jws *jws, const s
     /* Also when this fetch was throttled: somebody else's may have brought the key. */
     MA_CLEANUP(ma_jwks_unref_p) struct ma_jwks *keys = ma_issuer_keys_unless_stale(l->j, l->set);
     if (keys && keys != used)
-        return from_verdict(ma_jws_check(jws, keys, UINT32_MAX, l->now_ms), why);
+        return from_verdict(checked(l, jws, keys), why);
     return r == MA_OK || r == MA_E_BUSY ? from_verdict(v, why) : no_keys(r, why);
 }
 
@@ -225,7 +232,7 @@ static int check_signature(const struct lookup *l, const struct ma_jws *jws, cha
     MA_CLEANUP(ma_jwks_unref_p) struct ma_jwks *keys = ma_issuer_keys_unless_stale(l->j, l->set);
     if (!keys)
         return no_keys(r, why);
-    enum ma_jws_verdict v = ma_jws_check(jws, keys, UINT32_MAX, l->now_ms);
+    enum ma_jws_verdict v = checked(l, jws, keys);
     return maybe_rotated(jws, v) ? check_again(l, jws, keys, v, why) : from_verdict(v, why);
 }
 

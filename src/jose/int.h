@@ -195,6 +195,8 @@ struct ma_issuer {
     int64_t refresh_ms;           /* monotonic: when the background should fetch */
     int64_t stale_ms;             /* monotonic: when the set must go */
     int failures;                 /* in a row */
+    int64_t loaded_ms, age_ms;    /* monotonic: when the set was fetched; its lifetime as clamped */
+    uint64_t fetched, failed;     /* since the start */
     struct ma_file_sig sig;
     int recheck; /* looks that read the file although its signature is the same */
 };
@@ -234,6 +236,7 @@ void ma_issuer_inherit(struct ma_issuer *to, struct ma_issuer *from);
 struct ma_provider_keys {
     pthread_mutex_t lock; /* guards the rest; never held while anything is fetched */
     uint64_t tick;
+    uint64_t fetched, failed; /* of sets that gave way */
     size_t n;
     struct ma_provider_set {
         struct ma_issuer *issuer; /* url and jwks_uri are the URI */
@@ -244,6 +247,11 @@ void ma_provider_keys_init(struct ma_provider_keys *p);
 void ma_provider_keys_clear(struct ma_provider_keys *p);
 /* A reference to the URI's set, made when it is not there. MA_E_INVAL: not an http or https URI. */
 MA_MUST_USE int ma_provider_keys_get(struct ma_provider_keys *p, const char *jwks_uri, struct ma_issuer **ret);
+
+/* --- measure.c --- */
+
+/* One signature was checked with this algorithm. */
+void ma_jose_count(struct ma_metrics *m, enum ma_jws_alg alg, enum ma_jws_verdict v);
 
 /* --- jose.c --- */
 
@@ -263,6 +271,7 @@ struct ma_jose {
     const struct ma_clock *clock;
     const struct ma_rand *rand;
     struct ma_log *log;
+    struct ma_metrics *metrics; /* NULL: nothing is counted */
     char *dir;
     atomic_uint_fast64_t epoch;
 

@@ -514,8 +514,11 @@ static enum ma_token_verdict check_signature(struct ma_jose *j, struct ma_issuer
     MA_CLEANUP(ma_jwks_unref_p) struct ma_jwks *keys = ma_issuer_keys(i);
     enum ma_token_verdict v = MA_TOK_NEED_KEYS;
     *reason = "there are no keys of the token's issuer";
-    if (keys)
-        v = from_jws(ma_jws_check(jws, keys, i->algorithms, now_ms), reason);
+    if (keys) {
+        enum ma_jws_verdict found = ma_jws_check(jws, keys, i->algorithms, now_ms);
+        ma_jose_count(j->metrics, jws->alg, found);
+        v = from_jws(found, reason);
+    }
     return v == MA_TOK_NEED_KEYS ? ma_issuer_may_ask(j, i, keys) : v;
 }
 

@@ -5,6 +5,7 @@
 #include "ma/jose.h"
 #include "int.h"
 #include "ma/jsonr.h"
+#include "ma/heartbeat.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -88,6 +89,10 @@ void ma_issuer_inherit(struct ma_issuer *to, struct ma_issuer *from)
     to->refresh_ms = from->refresh_ms;
     to->stale_ms = from->stale_ms;
     to->sig = from->sig;
+    to->loaded_ms = from->loaded_ms;
+    to->age_ms = from->age_ms;
+    to->fetched = from->fetched;
+    to->failed = from->failed;
     (void)pthread_mutex_unlock(&from->lock);
 }
 
@@ -121,6 +126,8 @@ void ma_issuer_install(struct ma_jose *j, struct ma_issuer *i, struct ma_jwks *s
         age_s = MA_JWKS_AGE_MAX_S;
     int64_t age_ms = age_s * 1000;
     i->keys = set;
+    i->loaded_ms = now_of(j);
+    i->age_ms = age_ms;
     i->failures = 0;
     i->failed_ms = INT64_MIN;
     i->refresh_ms = now_of(j) + age_ms - age_ms / 10; /* before it lapses */
@@ -289,8 +296,10 @@ static int64_t backoff_ms(int failures)
 static int wait_for_flight(struct ma_issuer *i)
 {
     uint64_t round = i->round;
+    ma_heartbeat_rest(); /* a transfer ends by its own time-outs */
     while (i->fetching && i->round == round)
         (void)pthread_cond_wait(&i->done, &i->lock);
+    ma_heartbeat();
     return i->last_result;
 }
 
@@ -312,6 +321,7 @@ static bool throttled(const struct ma_issuer *i, enum ma_fetch how, int64_t now)
 static void record_failure(struct ma_jose *j, struct ma_issuer *i, enum ma_fetch how, int r, const char *why)
 {
     i->failures++;
+    i->failed++;
     i->refresh_ms = now_of(j) + backoff_ms(i->failures);
     if (how != MA_FETCH_PLAIN)
         i->failed_ms = now_of(j);
@@ -327,6 +337,7 @@ static void land(struct ma_jose *j, struct ma_issuer *i, struct ma_jwks *set, in
         record_failure(j, i, how, r, why);
     else if (i->source != MA_SRC_OWN)
         ma_issuer_install(j, i, set, max_age_s);
+    i->fetched += r == MA_OK;
     i->fetching = false;
     i->round++;
     i->last_result = r;

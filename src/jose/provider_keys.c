@@ -46,6 +46,10 @@ static struct ma_provider_set *make_room(struct ma_provider_keys *p)
         if (p->v[k].used < oldest->used)
             oldest = &p->v[k];
     }
+    (void)pthread_mutex_lock(&oldest->issuer->lock);
+    p->fetched += oldest->issuer->fetched; /* counters do not go back */
+    p->failed += oldest->issuer->failed;
+    (void)pthread_mutex_unlock(&oldest->issuer->lock);
     ma_issuer_unref(oldest->issuer);
     return oldest;
 }

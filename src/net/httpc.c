@@ -5,6 +5,8 @@
 #include "int.h"
 #include "ma/buf.h"
 #include "ma/codec.h"
+#include "ma/heartbeat.h"
+#include "ma/trace.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +58,7 @@ static int on_progress(void *clientp, curl_off_t dltotal, curl_off_t dlnow, curl
     (void)ultotal;
     (void)ulnow;
     const struct ma_httpc *c = clientp;
+    ma_heartbeat(); /* who waits for a provider lives; the time-outs end it */
     return atomic_load(&c->cancelled) ? 1 : 0;
 }
 
@@ -163,7 +166,10 @@ static int add_header(struct curl_slist **l, const char *line)
 
 static int make_headers(const struct ma_http_call *call, struct curl_slist **l)
 {
+    char trace[sizeof "traceparent: " + MA_TRACEPARENT_LEN] = "traceparent: ";
     int r = add_header(l, "Expect:"); /* no 100-continue round trip */
+    if (r == MA_OK && ma_traceparent_write(ma_trace_current(), trace + strlen(trace)))
+        r = add_header(l, trace);
     for (size_t i = 0; r == MA_OK && call->headers && call->headers[i]; i++)
         r = add_header(l, call->headers[i]);
     return r;

@@ -112,6 +112,7 @@ int ma_login_enrol(struct ma_ctx *ctx, struct ma_login *l)
     if (r < 0)
         return noted(ctx, l, r);
     started(l, &e);
+    ma_count_later(ctx, MA_M_ENROLMENTS, type, MA_M_STARTED);
     return audit(ctx, l, "gd_start_enroll", type);
 }
 
@@ -142,6 +143,8 @@ static int add_recovery(struct ma_ctx *ctx, struct ma_login *l)
             return MA_OK;
     int r = ma_enrol_recovery(ctx, &e);
     if (r == MA_OK)
+        ma_count_later(ctx, MA_M_ENROLMENTS, MA_FACTOR_RECOVERY, MA_M_STARTED);
+    if (r == MA_OK)
         r = ma_confirm(ctx, e.id, ma_span_str(e.auth_session), MA_SPAN_NULL, &view);
     if (r == MA_OK)
         l->st.recovery = ma_span_str(e.recovery_code);
@@ -167,9 +170,12 @@ int ma_login_confirm(struct ma_ctx *ctx, struct ma_login *l)
     struct ma_method_view view;
     if (l->st.enrol_key.p) /* no code confirms that */
         return MA_OK;
+    const unsigned type = (unsigned)l->st.enrol;
     int r = ma_confirm(ctx, l->st.enrol_id, l->st.enrol_session, ma_trim(l->form->code), &view);
     if (r == MA_E_PROBLEM && !ctx->keep && ctx->resp.status == 400)
         ma_login_enrol_forget(&l->st); /* it lapsed: the choice comes again */
+    if (r == MA_E_PROBLEM)
+        ma_count_later(ctx, MA_M_ENROLMENTS, type, MA_M_REFUSED);
     return r < 0 ? noted(ctx, l, r) : confirmed(ctx, l, &view);
 }
 
@@ -196,6 +202,7 @@ int ma_login_key_store(struct ma_ctx *ctx, struct ma_login *l, const struct ma_l
         return confirmed(ctx, l, &view);
     if (r != MA_E_PROBLEM)
         return r;
+    ma_count_later(ctx, MA_M_ENROLMENTS, type, MA_M_REFUSED);
     ma_login_enrol_forget(&l->st);
     l->st.note = MA_NOTE_KEY_NOT_ADDED;
     return audit(ctx, l, "gd_webauthn_enrollment_failed", type);

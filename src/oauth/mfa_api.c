@@ -392,6 +392,8 @@ static int associate(struct ma_ctx *ctx)
         r = ma_flow_update(ctx->db, &c->flow);
     if (r == MA_OK)
         r = ma_audit_signin(ctx, "gd_start_enroll", c->user.user_id, c->flow.client_id, MA_SPAN_NULL);
+    if (r == MA_OK)
+        ma_count_later(ctx, MA_M_ENROLMENTS, wish.type, MA_M_STARTED);
     return r == MA_OK ? reply_enrolled(ctx, &e, &wish, recovery_code) : r;
 }
 

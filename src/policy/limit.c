@@ -30,6 +30,7 @@ struct shard {
 
 struct ma_limits {
     uint64_t seed[2];
+    struct ma_metrics *metrics;
     struct shard shard[SHARDS];
 };
 
@@ -46,6 +47,11 @@ int ma_limits_new(const struct ma_rand *r, struct ma_limits **ret)
         (void)pthread_mutex_init(&l->shard[i].lock, NULL);
     *ret = l;
     return MA_OK;
+}
+
+void ma_limits_observe(struct ma_limits *l, struct ma_metrics *m)
+{
+    l->metrics = m;
 }
 
 void ma_limits_free(struct ma_limits *l)
@@ -152,8 +158,11 @@ static void bucket(struct ma_limits *l, enum ma_bucket b, struct ma_span key, in
                                    .reset_s = (now_ms + next_ms + 999) / 1000,
                                    .retry_after_s = allowed ? 0 : (next_ms + 999) / 1000};
     (void)pthread_mutex_unlock(&s->lock);
-    if (!allowed && ret->retry_after_s < 1)
+    if (allowed)
+        return;
+    if (ret->retry_after_s < 1)
         ret->retry_after_s = 1;
+    ma_metrics_add(l->metrics, MA_M_RATE_LIMITED, b, 0, 1);
 }
 
 void ma_limit_take(struct ma_limits *l, enum ma_bucket b, struct ma_span key, int64_t limit, int64_t period_ms,

@@ -4,6 +4,7 @@
  */
 #include "ma/provider.h"
 #include "int.h"
+#include "ma/heartbeat.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -265,8 +266,10 @@ static int enter(struct ma_providers *c, struct slot *s, int64_t now_ms)
 {
     if (s->fetching && !s->doc) {
         uint64_t round = s->round;
+        ma_heartbeat_rest(); /* whoever fetches gives signs of its own */
         while (s->round == round)
             (void)pthread_cond_wait(&c->landed, &c->lock);
+        ma_heartbeat();
         return s->doc ? MA_OK : s->result;
     }
     if (s->doc && (s->fetching || now_ms < s->due_ms))

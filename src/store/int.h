@@ -55,6 +55,8 @@
     X(OUTBOX_INSERT)                                                                                                   \
     X(OUTBOX_DUE)                                                                                                      \
     X(OUTBOX_NEXT)                                                                                                     \
+    X(OUTBOX_COUNT_ALIVE)                                                                                              \
+    X(OUTBOX_COUNT_DEAD)                                                                                               \
     X(OUTBOX_DONE)                                                                                                     \
     X(OUTBOX_RETRY)                                                                                                    \
     X(OUTBOX_DEFER)                                                                                                    \

@@ -11,6 +11,8 @@ MA_QUERY(OUTBOX_INSERT, "INSERT INTO outbox (" OUTBOX_COLUMNS ") VALUES ($1, $2,
 MA_QUERY(OUTBOX_DUE,
          "SELECT " OUTBOX_COLUMNS " FROM outbox WHERE dead = 0 AND next_at <= $1 ORDER BY next_at, id LIMIT $2");
 MA_QUERY(OUTBOX_NEXT, "SELECT next_at FROM outbox WHERE dead = 0 ORDER BY next_at LIMIT 1");
+MA_QUERY(OUTBOX_COUNT_ALIVE, "SELECT channel, created_at FROM outbox WHERE dead = 0 ORDER BY next_at, id LIMIT $1");
+MA_QUERY(OUTBOX_COUNT_DEAD, "SELECT channel, created_at FROM outbox WHERE dead = 1 ORDER BY created_at, id LIMIT $1");
 MA_QUERY(OUTBOX_DONE, "DELETE FROM outbox WHERE id = $1");
 MA_QUERY(OUTBOX_RETRY, "UPDATE outbox SET attempts = attempts + 1, next_at = $2, dead = $3, last_error = $4 "
                        "WHERE id = $1 AND dead = 0");
@@ -78,6 +80,32 @@ int ma_outbox_next(struct ma_db *db, int64_t *ret_at)
     if (r == MA_OK)
         *ret_at = ma_col_int(st, 0);
     return r;
+}
+
+static void count_row(struct ma_stmt *st, const char *const *channels, size_t n, struct ma_outbox_count *ret)
+{
+    struct ma_span channel = ma_col_view(st, 0);
+    int64_t at = ma_col_int(st, 1);
+    for (size_t i = 0; i < n; i++) {
+        if (!ma_span_eq_str(channel, channels[i]))
+            continue;
+        if (ret[i].n++ == 0 || at < ret[i].oldest_at)
+            ret[i].oldest_at = at;
+    }
+}
+
+int ma_outbox_count(struct ma_db *db, bool dead, const char *const *channels, size_t n, struct ma_outbox_count *ret)
+{
+    for (size_t i = 0; i < n; i++)
+        ret[i] = (struct ma_outbox_count){0, 0};
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_db_stmt(db, dead ? &ma_q_OUTBOX_COUNT_DEAD : &ma_q_OUTBOX_COUNT_ALIVE, &st);
+    if (r != MA_OK)
+        return r;
+    ma_bind_int(st, 1, MA_OUTBOX_COUNT_MAX);
+    while ((r = ma_stmt_step(st)) == MA_OK)
+        count_row(st, channels, n, ret);
+    return ma_store_end(r);
 }
 
 int ma_outbox_done(struct ma_db *db, struct ma_span id)

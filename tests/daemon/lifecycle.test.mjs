@@ -89,30 +89,6 @@ test('the ready line names the address', async () => {
   await d.stop();
 });
 
-test('ready is told to systemd', async () => {
-  const d = await Daemon.start({ start: false });
-  const path = `${d.dir}/notify`;
-  /* node has no datagram UNIX sockets: socat would be a package more, python3 is not promised. */
-  const probe = spawnSync('python3', ['--version']);
-  if (probe.status !== 0) return d.stop();
-  const py = spawn('python3', ['-c', `import socket,sys
-s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); s.bind(${JSON.stringify(path)}); s.settimeout(30)
-print("bound",flush=True)
-while True:
-    m=s.recv(4096).decode(); print(m.replace(chr(10),"|"),flush=True)
-    if "STOPPING=1" in m: break`], { stdio: ['ignore', 'pipe', 'inherit'] });
-  let said = '';
-  py.stdout.on('data', (c) => { said += c; });
-  await eventually(() => said.includes('bound'), 'the notify socket', 5000);
-  const options = d.spawnOptions();
-  d.spawnOptions = () => ({ ...options, env: { ...options.env, NOTIFY_SOCKET: path } });
-  await d.run();
-  await eventually(() => said.includes('READY=1'), 'READY=1', 5000);
-  await d.end('SIGTERM');
-  await eventually(() => said.includes('STOPPING=1'), 'STOPPING=1', 5000);
-  await d.stop();
-});
-
 test('a second daemon on the same database or socket is refused', async (t) => {
   const d = await Daemon.start();
   await t.test('same configuration', async () => {

@@ -35,6 +35,8 @@ test('reads, writes, hashing, messages, reloads and administration at once', asy
       assert.equal(r.code, 0, r.err);
       assert.equal((await d.ctlAsync('keys', 'rotate')).code, 0);
       assert.equal((await request({ port: health, path: '/health/ready' })).status, 200);
+      assert.match((await request({ port: health, path: '/metrics' })).text, /^myaccountd_ready 1$/m);
+      assert.equal((await d.ctlAsync('metrics')).code, 0);
     }
   })();
   for (const list of await Promise.all(work)) assert.equal(list.length, 3);

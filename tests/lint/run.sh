@@ -15,7 +15,7 @@ lint() {
         fail=1
     fi
 }
-mapfile -t scripts < <(find tests conf .ci -name '*.sh' -not -path '*/node_modules/*' -o -path .ci/run -o -path tests/run)
+mapfile -t scripts < <(find tests conf .ci -name '*.bash' -o -name '*.sh' -not -path '*/node_modules/*' -o -path .ci/run -o -path tests/run)
 lint layers tests/lint/layers.sh
 lint banned tests/lint/banned.sh
 lint headers tests/lint/headers.sh

@@ -398,6 +398,7 @@ START_TEST(small_commands)
     ck_assert_int_eq(run("health"), MA_EXIT_FAILED);
     env.health = NULL;
     ck_assert_int_eq(run("health"), MA_EXIT_FAILED);
+    ck_assert_int_eq(run("metrics"), MA_EXIT_FAILED); /* nobody to ask */
     ck_assert_int_eq(run("check-config"), MA_EXIT_OK);
 }
 END_TEST

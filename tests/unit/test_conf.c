@@ -58,6 +58,7 @@ static void assert_default_top(const struct ma_conf *c)
     ck_assert(!c->network.allow_private && !c->network.allow_http_loopback);
     assert_list(&c->cors.headers, "");
     ck_assert_str_eq(c->log_level, "info");
+    ck_assert_str_eq(c->log_format, "auto");
 }
 
 static void assert_default_numbers(const struct ma_conf *c)
@@ -119,7 +120,7 @@ START_TEST(a_full_file)
         "listen = unix:/run/x.sock database = /tmp/d.db key_directory = keys\n"
         "admin_socket = \"/tmp/with \\\"quote\\\\.sock\" http_threads = 3\n"
         "trusted_proxies = {\"10.0.0.0/8\", \"fd00::/8\"}\r\n"
-        "token_service = no metrics_listen = \"[::1]:9100\" log_level = debug\n"
+        "token_service = no metrics_listen = \"[::1]:9100\" log_level = debug log_format = text\n"
         "issuer \"https://idp.example.com/\" { jwks_uri = \"file:/etc/jwks.json\" audience = \"api\"\n"
         "  algorithms = {\"EdDSA\"} provision = false }\n"
         "/* issuer \"https://no.example/\" {} */ issuer \"http://127.0.0.1:9/\" {}\n"
@@ -143,6 +144,7 @@ START_TEST(a_full_file)
     ck_assert(!c->token_service);
     ck_assert_str_eq(c->metrics_listen, "[::1]:9100");
     ck_assert_str_eq(c->log_level, "debug");
+    ck_assert_str_eq(c->log_format, "text");
     ck_assert_uint_eq(c->n_issuers, 2);
     ck_assert_str_eq(c->issuers[0].url, "https://idp.example.com/");
     ck_assert_str_eq(c->issuers[0].jwks_uri, "file:/etc/jwks.json");
@@ -282,6 +284,7 @@ static const struct {
     {"token_service = maybe", ":1: token_service must be true or false"},
     {"token_service = 1", ":1: token_service must be true or false"},
     {"webauthn { attestation = direct }", ":1: webauthn.attestation must be none or verified"},
+    {"log_format = JSON", ":1: log_format must be auto, json or text"},
     {"log_level = Info", ":1: log_level must be error, warn, info or debug"},
     /* origins */
     {"base_url = \"\"", ":1: base_url must be an origin"},
@@ -550,7 +553,7 @@ START_TEST(reference_has_every_key)
         ck_assert_msg(strstr(reference, row) != NULL, "no row for %s", name);
         keys++;
     }
-    ck_assert_uint_eq(keys, 92);
+    ck_assert_uint_eq(keys, 94);
     ck_assert_ptr_nonnull(strstr(reference, "**`issuer \"URL\" { }`**"));
     ck_assert_ptr_nonnull(strstr(reference, "**`rate_limit { }`**"));
     free(example);
@@ -564,7 +567,7 @@ static const struct {
     {"", ""},
     {"listen = \"127.0.0.1:8080\"", ""},
     {"listen = \"127.0.0.1:8081\"", "listen"},
-    {"log_level = debug rate_limit { user_reads = 5 } issuer \"https://a.example/\" {}", ""},
+    {"log_level = debug log_format = json rate_limit { user_reads = 5 } issuer \"https://a.example/\" {}", ""},
     {"http_threads = 2 database = x limits { queue = 3 header_timeout = 3 }", "database, http_threads, limits.queue"},
     {"custom_domains = {\"https://a.example\"} token_service = false", "custom_domains, token_service"},
     {"base_url = \"https://b.example\" custom_domains = {\"https://a.example\"} listen = \"b:1\" database = b "
@@ -585,6 +588,38 @@ START_TEST(needs_restart)
     ma_conf_needs_restart(now, old, out);
     ck_assert_str_eq(out, restarts[_i].names);
     ma_conf_free(old);
+    ma_conf_free(now);
+}
+END_TEST
+
+/* Kept values belong to the new snapshot, which outlives the old one. */
+START_TEST(keeps_what_needs_a_restart)
+{
+    char out[256];
+    struct ma_conf *old = parse_ok("");
+    struct ma_conf *now = parse_ok(restarts[_i].text);
+    ck_assert_int_eq(ma_conf_keep(now, old), MA_OK);
+    ma_conf_needs_restart(old, now, out);
+    ck_assert_str_eq(out, "");
+    ma_conf_free(old);
+    ck_assert_str_eq(now->base_url, "https://login.example.com");
+    ck_assert_str_eq(now->database, "/var/lib/myaccountd/myaccount.db");
+    ck_assert_uint_eq(now->custom_domains.n, 0);
+    ck_assert_int_eq(now->http_threads, 0);
+    ma_conf_free(now);
+}
+END_TEST
+
+START_TEST(keeps_lists_and_takes_the_rest)
+{
+    struct ma_conf *old = parse_ok("custom_domains = {\"https://a.example\", \"https://b.example\"} log_level = debug");
+    struct ma_conf *now = parse_ok("log_level = warn policy { step_up_window = 7 }");
+    ck_assert_int_eq(ma_conf_keep(now, old), MA_OK);
+    ma_conf_free(old);
+    ck_assert_uint_eq(now->custom_domains.n, 2);
+    ck_assert_str_eq(now->custom_domains.v[1], "https://b.example");
+    ck_assert_str_eq(now->log_level, "warn");
+    ck_assert_int_eq(now->policy.step_up_window, 7);
     ma_conf_free(now);
 }
 END_TEST
@@ -623,6 +658,8 @@ int main(void)
     tcase_add_test(t, example_issuer);
     tcase_add_test(t, reference_has_every_key);
     tcase_add_loop_test(t, needs_restart, 0, (int)MA_COUNT(restarts));
+    tcase_add_loop_test(t, keeps_what_needs_a_restart, 0, (int)MA_COUNT(restarts));
+    tcase_add_test(t, keeps_lists_and_takes_the_rest);
     tcase_add_test(t, restart_compares_list_items);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

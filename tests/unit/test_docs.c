@@ -16,6 +16,7 @@
 #include "ma/audit.h"
 #include "ma/conf.h"
 #include "ma/crypto.h"
+#include "ma/metrics.h"
 #include "ma/problem.h"
 
 #define README "README.md"
@@ -132,6 +133,11 @@ static const char *ctl_text(void)
     return ma_arena_printf(arena, "```\n%s```\n", ma_admin_usage());
 }
 
+static const char *metrics_text(void)
+{
+    return ma_metrics_markdown(arena);
+}
+
 static const char *audit_text(void)
 {
     struct ma_buf b;
@@ -150,7 +156,8 @@ static const struct generated {
     const char *name;
     const char *(*make)(void);
 } generated[] = {
-    {"routes", routes_text}, {"errors", errors_text}, {"config", config_text}, {"ctl", ctl_text}, {"audit", audit_text},
+    {"routes", routes_text}, {"errors", errors_text},   {"config", config_text},
+    {"ctl", ctl_text},       {"metrics", metrics_text}, {"audit", audit_text},
 };
 
 static size_t line_of(const char *text, size_t n)

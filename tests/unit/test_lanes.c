@@ -3,6 +3,7 @@
  * threads, and stopping with work under way.
  */
 #include "../support/fixture.h"
+#include "ma/heartbeat.h"
 #include "ma/lanes.h"
 
 #include <pthread.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "ma/api.h"
 
@@ -17,6 +19,7 @@ enum { QUEUE = 64, BATCH = 4 };
 
 static struct ma_fix f;
 static struct ma_lanes *lanes;
+static struct ma_heartbeats *beats;
 static struct ma_lanes_env env;
 static struct ma_db *reader; /* under world.lock */
 
@@ -128,6 +131,7 @@ static void start(int64_t queue, int64_t batch, const char *database)
     env = (struct ma_lanes_env){.app = &f.app,
                                 .database = database,
                                 .writer = f.app.writer,
+                                .heartbeats = beats,
                                 .queue = queue,
                                 .write_batch = batch,
                                 .finished = finished,
@@ -942,6 +946,54 @@ START_TEST(test_crowd)
 }
 END_TEST
 
+/* --- signs of life --- */
+
+enum { LIMIT_MS = 400 };
+
+static int step_gate_only(struct ma_ctx *ctx)
+{
+    pass_gate();
+    return ma_reply_empty(ctx, 204);
+}
+
+/* Waits until this thread is the late one, or (for "") nobody is. */
+static void wait_late(const char *want)
+{
+    const struct timespec pause = {0, 10000000};
+    for (;;) {
+        const char *name = ma_heartbeats_late(beats, ma_heartbeats_now_ms());
+        if (strcmp(name ? name : "", want) == 0)
+            return;
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+static const struct {
+    enum ma_lane lane;
+    const char *name;
+} watched[] = {{MA_LANE_WRITE, "writer"}, {MA_LANE_CPU, "hashing lane"}, {MA_LANE_NET, "network lane"}};
+
+/* A step that does not come back is seen; threads that merely wait give their signs. */
+START_TEST(test_stuck_thread_is_late)
+{
+    struct work w;
+    T_OK(ma_heartbeats_new(LIMIT_MS, &beats));
+    start(QUEUE, BATCH, f.database);
+    shut();
+    work_init(&w, "auth0|stuck", watched[_i].lane, step_gate_only);
+    push(&w);
+    wait_entered();
+    wait_late(watched[_i].name);
+    open_gate();
+    wait_finished(1);
+    wait_late("");
+    work_free(&w);
+    stop_lanes();
+    ma_heartbeats_free(beats);
+    beats = NULL;
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("lanes");
@@ -968,6 +1020,7 @@ int main(void)
     tcase_add_test(tc, test_stop_idle);
     tcase_add_test(tc, test_reserve_after_stop);
     tcase_add_test(tc, test_crowd);
+    tcase_add_loop_test(tc, test_stuck_thread_is_late, 0, (int)MA_COUNT(watched));
     suite_add_tcase(s, tc);
     SRunner *sr = srunner_create(s);
     srunner_run_all(sr, CK_NORMAL);

@@ -211,8 +211,9 @@ END_TEST
 static const struct {
     const char *name, *value;
 } page_headers[] = {
-    {"Content-Security-Policy", "default-src 'none'; "},
-    {"Content-Security-Policy", "base-uri 'none'; frame-ancestors 'none'"},
+    {"Content-Security-Policy",
+     "default-src 'none'; style-src 'self'; img-src data:; form-action 'none'; base-uri 'none'; "
+     "frame-ancestors 'none'"},
     {"X-Content-Type-Options", "nosniff"},
     {"Referrer-Policy", "no-referrer"},
     {"Cache-Control", "no-store"},
