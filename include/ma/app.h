@@ -68,6 +68,7 @@ struct ma_app {
     const struct ma_route *routes;    /* of the API listener; owned */
     struct ma_db *writer;             /* the WRITE lane's */
     struct ma_app_shared *shared;     /* snapshots under a lock */
+    struct ma_conf_ref *first;        /* of the start: threads borrow what cannot change from it (paths, addresses) */
 };
 
 /* Builds and starts everything. `why` is one line for the operator. MA_E_BUSY when another daemon holds

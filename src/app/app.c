@@ -340,6 +340,7 @@ int ma_app_start(struct ma_conf *conf, const struct ma_clock *clock, struct ma_l
     app->rand = ma_rand_system();
     app->log = log;
     app->shared = ma_shared_new(conf);
+    app->first = app->shared ? ma_app_conf(app) : NULL;
     /* A sign may be half as old as the silence that the service manager allows. */
     int r = ma_heartbeats_new(ma_sd_watchdog_usec() / 2000, &app->heartbeats);
     if (r == MA_OK)
@@ -416,6 +417,7 @@ void ma_app_stop(struct ma_app *app)
     ma_breached_free(app->breached);
     if (app->jose)
         ma_jose_close(app->jose);
+    ma_conf_unref(app->first);
     ma_shared_free(app->shared);
     /* The writer last: its close checkpoints the log. */
     ma_db_close(app->writer);

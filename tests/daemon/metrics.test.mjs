@@ -29,7 +29,7 @@ const between = (a, b) => (name, labels) => b.get(name, labels) - a.get(name, la
 
 let d;
 before(async () => {
-  d = await start();
+  d = await start({ notifications: { factor_added: false } }); /* whose messages would be counted too */
   const embedded = { app_type: 'native', grant_types: ['password', 'refresh_token'], refresh_token: { rotation_type: 'non-rotating' } };
   d.apply({ clients: [client('spa'), client('app', embedded)], client_grants: ['spa', 'app'].map((c) => grant(d.base, c)), users: [user('auth0|ann', { email: 'ann@example.com', password: PASSWORD })] });
 });

@@ -16,6 +16,9 @@ const ELSEWHERE = {
   ...Object.fromEntries(['certificate', 'key', 'hsts_max_age'].map((k) => [`tls.${k}`, 'tls.test.mjs'])),
   ...Object.fromEntries(['breached_file', 'breached_at_login'].map((k) => [`password_policy.${k}`, 'breached.test.mjs'])),
   ...Object.fromEntries(['retention_days', 'webhook', 'webhook_secret', 'webhook_batch'].map((k) => [`audit.${k}`, 'audit.test.mjs'])),
+  ...Object.fromEntries(['factor_added', 'factor_removed', 'factor_changed', 'recovery_code_replaced', 'recovery_code_used', 'password_changed', 'account_added',
+    'account_removed', 'address_changed', 'undo_ttl', 'reset_ttl', 'changes_per_hour'].map((k) => [`notifications.${k}`, 'notices.test.mjs'])),
+  ...Object.fromEntries(['user_login_failures', 'method_failures_per_hour', 'messages_per_address', 'signups_per_address'].map((k) => [`rate_limit.${k}`, 'abuse.test.mjs'])),
   'rate_limit.push_per_minute': 'there is no push in this version',
 };
 
