@@ -86,6 +86,7 @@ UNIT := $(patsubst tests/unit/%.c,$(OBJ)/tests/%,$(sort $(wildcard tests/unit/te
 SUPPORT_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(sort $(wildcard tests/support/*.c)))
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 REPLAY := $(FUZZERS:%=$(OBJ)/fuzz/replay_%)
+CHAOS_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(sort $(wildcard tests/chaos/*.c)))
 # Unit tests that start threads also run under TSan.
 THREADED := $(patsubst tests/unit/%.c,$(OBJ)/tests/%,$(shell grep -slE 'pthread_create|ma_[a-z_]*_start\>' \
             tests/unit/test_*.c /dev/null))
@@ -122,6 +123,12 @@ $(OBJ)/myaccountctl: $(OBJ)/src/tool/myaccountctl.o $(LIB)
 
 $(OBJ)/tests/%: $(OBJ)/tests/unit/%.o $(SUPPORT_OBJ) $(LIB)
 	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ $(LDLIBS) $(CHECK_LIBS) -o $@
+
+# The daemon on a failing disk and with failing allocations. The allocator comes before the sanitizer has started.
+$(OBJ)/chaos/myaccountd: $(OBJ)/src/main.o $(CHAOS_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ $(LDLIBS) -o $@
+$(OBJ)/tests/chaos/memory.o: CFLAGS += -fno-sanitize=all
 
 # The second opinion on WebAuthn, in that test only.
 $(OBJ)/tests/test_webauthn_fido2: CHECK_LIBS += -lfido2

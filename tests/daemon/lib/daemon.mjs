@@ -70,7 +70,8 @@ process.on('exit', () => { for (const p of alive) p.kill('SIGKILL'); });
 
 export class Daemon {
   /* opts: config (overrides of confText's object), state (overrides of the default document, or null for none),
-   * args, uid (run as that user), tls (true, or what certificate() takes), start: false to prepare only. */
+   * args, uid (run as that user), tls (true, or what certificate() takes), program (of the build), env, start: false to
+   * prepare only. */
   static async start(opts = {}) {
     const d = new Daemon();
     await d.prepare(opts);
@@ -123,7 +124,7 @@ export class Daemon {
     if (this.opts.uid) fs.chownSync(this.files.conf, this.opts.uid, this.opts.uid);
   }
 
-  spawnOptions() { return { cwd: this.dir, env: ENV, ...(this.opts.uid ? { uid: this.opts.uid, gid: this.opts.uid } : {}) }; }
+  spawnOptions() { return { cwd: this.dir, env: { ...ENV, ...this.opts.env }, ...(this.opts.uid ? { uid: this.opts.uid, gid: this.opts.uid } : {}) }; }
 
   daemonArgs(extra = []) {
     const root = IS_ROOT && !this.opts.uid ? ['--allow-root'] : [];
@@ -133,7 +134,7 @@ export class Daemon {
   /* Starts the process without waiting; `wrap` prefixes the command line (prlimit, unshare). */
   launch(wrap = []) {
     const fd = fs.openSync(this.files.log, 'a');
-    const argv = [...wrap, path.join(BIN, 'myaccountd'), ...this.daemonArgs()];
+    const argv = [...wrap, path.join(BIN, this.opts.program ?? 'myaccountd'), ...this.daemonArgs()];
     this.logStart = fs.fstatSync(fd).size;
     this.process = spawn(argv[0], argv.slice(1), { ...this.spawnOptions(), stdio: ['ignore', fd, fd] });
     fs.closeSync(fd);
