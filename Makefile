@@ -130,6 +130,9 @@ $(OBJ)/chaos/myaccountd: $(OBJ)/src/main.o $(CHAOS_OBJ) $(LIB)
 	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ $(LDLIBS) -o $@
 $(OBJ)/tests/chaos/memory.o: CFLAGS += -fno-sanitize=all
 
+# Every allocation of these tests can be made to fail.
+$(OBJ)/tests/test_no_memory: $(OBJ)/tests/chaos/memory.o
+
 # The second opinion on WebAuthn, in that test only.
 $(OBJ)/tests/test_webauthn_fido2: CHECK_LIBS += -lfido2
 

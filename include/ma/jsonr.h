@@ -109,6 +109,11 @@ MA_MUST_USE int ma_json_merge(struct ma_arena *a, struct ma_span base, struct ma
 MA_MUST_USE int ma_json_without(struct ma_arena *a, struct ma_span text, const char *const *path, size_t n,
                                 struct ma_span *ret);
 
+/* For who hands text to another library that uses jansson: whether memory was missing in this thread since the watch
+ * began. Then what that library says, and what it holds, may be wrong. */
+void ma_json_watch(void);
+bool ma_json_starved(void);
+
 /* --- parts of a large document, without copying it ---
  * A part is the member `name` of the top-level object, or with index != MA_JSON_WHOLE that item of the
  * list it holds. */

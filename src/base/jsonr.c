@@ -32,10 +32,32 @@ static void wiping_free(void *p)
     free(p);
 }
 
+/* Text that jansson had no memory for it calls malformed, as often as not, or it leaves characters out of a string
+ * and calls it good (a strbuffer that cannot grow). */
+static _Thread_local bool starved;
+
+void ma_json_watch(void)
+{
+    starved = false;
+}
+
+bool ma_json_starved(void)
+{
+    return starved;
+}
+
+static void *noting_malloc(size_t n)
+{
+    void *p = malloc(n);
+    if (!p)
+        starved = true;
+    return p;
+}
+
 /* Before main, hence before any thread: jansson reads these settings without a lock. */
 static __attribute__((constructor)) void jansson_setup(void)
 {
-    json_set_alloc_funcs(malloc, wiping_free);
+    json_set_alloc_funcs(noting_malloc, wiping_free);
     json_object_seed(0);
 }
 
@@ -81,10 +103,13 @@ static int load_text(struct ma_span text, json_t **ret)
     if (!text.n || !depth_ok(text))
         return MA_E_PARSE;
     json_error_t err;
+    ma_json_watch();
     *ret = json_loadb((const char *)text.p, text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &err);
-    if (*ret)
-        return MA_OK;
-    return json_error_code(&err) == json_error_out_of_memory ? MA_E_NOMEM : MA_E_PARSE;
+    if (!starved)
+        return *ret ? MA_OK : MA_E_PARSE;
+    json_decref(*ret);
+    *ret = NULL;
+    return MA_E_NOMEM;
 }
 
 int ma_json_parse(struct ma_span text, struct ma_json **ret)

@@ -52,7 +52,7 @@ int ma_aead_seal(const uint8_t key[MA_AEAD_KEY_LEN], const uint8_t nonce[MA_AEAD
     if (!ctx || EVP_CipherInit_ex2(ctx, tab->gcm, key, nonce, 1, NULL) != 1 || !feed_aad(ctx, aad) ||
         !feed_text(ctx, in, out) || !finish(ctx) ||
         EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, MA_AEAD_TAG_LEN, out + in.n) != 1)
-        return ma_crypto_fail(MA_E_CRYPTO);
+        return ma_crypto_fail(tab ? MA_E_NOMEM : MA_E_CRYPTO);
     return MA_OK;
 }
 
@@ -71,7 +71,7 @@ int ma_aead_open(const uint8_t key[MA_AEAD_KEY_LEN], const uint8_t nonce[MA_AEAD
     memcpy(tag, in.p + text.n, sizeof tag);
     if (!ctx || EVP_CipherInit_ex2(ctx, tab->gcm, key, nonce, 0, NULL) != 1 || !feed_aad(ctx, aad) ||
         EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, MA_AEAD_TAG_LEN, tag) != 1)
-        return ma_crypto_fail(MA_E_CRYPTO);
+        return ma_crypto_fail(tab ? MA_E_NOMEM : MA_E_CRYPTO);
     if (!feed_text(ctx, text, out) || !finish(ctx)) {
         ma_wipe(out, text.n);
         return ma_crypto_fail(MA_E_AUTH);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * SHA-2 digests, HMAC (RFC 2104) and HKDF (RFC 5869).
+ * SHA-2 digests, HMAC (RFC 2104) and HKDF (RFC 5869). With algorithms that are there and lengths that are
+ * right, OpenSSL refuses these for want of memory alone.
  */
 #include "ma/crypto.h"
 
@@ -7,6 +8,8 @@
 
 #include <openssl/core_names.h>
 #include <openssl/params.h>
+
+enum { HKDF_BLOCKS_MAX = 255 }; /* RFC 5869 §2.3 */
 
 static EVP_MD_CTX *thread_md(enum ma_md which)
 {
@@ -25,10 +28,12 @@ int ma_digest(enum ma_md which, struct ma_span in, uint8_t out[MA_MD_MAX_LEN], s
     EVP_MD_CTX *ctx = thread_md(which);
     unsigned n = 0;
 
+    if (!tab)
+        return MA_E_CRYPTO;
     /* Initialising with the digest the context already has allocates nothing. */
-    if (!tab || !ctx || EVP_DigestInit_ex2(ctx, tab->md[which], NULL) != 1 ||
+    if (!ctx || EVP_DigestInit_ex2(ctx, tab->md[which], NULL) != 1 ||
         EVP_DigestUpdate(ctx, ma_span_ptr(in), in.n) != 1 || EVP_DigestFinal_ex(ctx, out, &n) != 1)
-        return ma_crypto_fail(MA_E_CRYPTO);
+        return ma_crypto_fail(MA_E_NOMEM);
     *ret_n = n;
     return MA_OK;
 }
@@ -38,9 +43,11 @@ int ma_sha256(struct ma_span in, uint8_t out[MA_SHA256_LEN])
     const struct ma_crypto_table *tab = ma_crypto_table();
     EVP_MD_CTX *ctx = thread_md(MA_MD_SHA256);
 
-    if (!tab || !ctx || EVP_DigestInit_ex2(ctx, tab->md[MA_MD_SHA256], NULL) != 1 ||
+    if (!tab)
+        return MA_E_CRYPTO;
+    if (!ctx || EVP_DigestInit_ex2(ctx, tab->md[MA_MD_SHA256], NULL) != 1 ||
         EVP_DigestUpdate(ctx, ma_span_ptr(in), in.n) != 1 || EVP_DigestFinal_ex(ctx, out, NULL) != 1)
-        return ma_crypto_fail(MA_E_CRYPTO);
+        return ma_crypto_fail(MA_E_NOMEM);
     return MA_OK;
 }
 
@@ -79,13 +86,13 @@ static int hmac_run(const EVP_MAC_CTX *templ, struct ma_span key, const struct m
 
     /* NULL would mean "keep the key the template has". */
     if (!ctx || EVP_MAC_init(ctx, ma_span_ptr(key), key.n, NULL) != 1)
-        return ma_crypto_fail(MA_E_CRYPTO);
+        return ma_crypto_fail(MA_E_NOMEM);
     for (size_t i = 0; i < n; i++) {
         if (EVP_MAC_update(ctx, ma_span_ptr(parts[i]), parts[i].n) != 1)
-            return ma_crypto_fail(MA_E_CRYPTO);
+            return ma_crypto_fail(MA_E_NOMEM);
     }
     if (EVP_MAC_final(ctx, out, &got, out_n) != 1 || got != out_n)
-        return ma_crypto_fail(MA_E_CRYPTO);
+        return ma_crypto_fail(MA_E_NOMEM);
     return MA_OK;
 }
 
@@ -132,8 +139,9 @@ int ma_hkdf_sha256(struct ma_span key, struct ma_span info, uint8_t *out, size_t
                                  octets(OSSL_KDF_PARAM_KEY, key), octets(OSSL_KDF_PARAM_INFO, info),
                                  OSSL_PARAM_construct_end()};
 
-    /* RFC 5869 §2.3: at most 255 blocks; the library refuses more. */
+    if (!tab || n > HKDF_BLOCKS_MAX * (size_t)MA_SHA256_LEN)
+        return MA_E_CRYPTO;
     if (!ctx || EVP_KDF_derive(ctx, out, n, params) != 1)
-        return ma_crypto_fail(MA_E_CRYPTO);
+        return ma_crypto_fail(MA_E_NOMEM);
     return MA_OK;
 }

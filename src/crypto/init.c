@@ -19,6 +19,53 @@ static bool table_ready;
 static pthread_key_t thread_key;
 static _Thread_local struct ma_crypto_thread *thread_self;
 
+static _Thread_local bool starved;
+
+static void *noting_malloc(size_t n, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    void *p = n ? malloc(n) : NULL;
+
+    starved = starved || (n && !p);
+    return p;
+}
+
+static void noting_free(void *p, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    free(p);
+}
+
+static void *noting_realloc(void *p, size_t n, const char *file, int line)
+{
+    if (n == 0) {
+        noting_free(p, file, line);
+        return NULL;
+    }
+    void *moved = realloc(p, n);
+
+    starved = starved || !moved;
+    return moved;
+}
+
+/* Before main: OpenSSL takes other functions only before its first allocation. */
+static __attribute__((constructor)) void memory_setup(void)
+{
+    (void)CRYPTO_set_mem_functions(noting_malloc, noting_realloc, noting_free);
+}
+
+void ma_crypto_watch(void)
+{
+    starved = false;
+}
+
+bool ma_crypto_starved(void)
+{
+    return starved;
+}
+
 const struct ma_crypto_table *ma_crypto_table(void)
 {
     return table_ready ? &table : NULL;

@@ -80,6 +80,11 @@ static inline int ma_crypto_fail(int err)
     return err;
 }
 
+/* OpenSSL tells a bad signature from one that it had no memory to check only now and then. From the watch on,
+ * starved says whether an allocation of this thread has failed. */
+void ma_crypto_watch(void);
+bool ma_crypto_starved(void);
+
 /* OpenSSL's int and size_t mix: a non-NULL pointer also for an empty span. */
 static inline const uint8_t *ma_span_ptr(struct ma_span s)
 {

@@ -48,14 +48,15 @@ int ma_key_sign(const struct ma_key *k, enum ma_jws_alg alg, struct ma_span inpu
         return MA_E_UNSUPPORTED;
     uint8_t sig[MA_JWS_SIG_MAX];
     size_t n = sizeof(sig);
+    ma_crypto_watch();
     MA_CLEANUP(md_ctx_free_p) EVP_MD_CTX *c = EVP_MD_CTX_new();
     if (!c)
         return MA_E_NOMEM;
     if (!set_up(c, k, ma_jws_info(alg)) || EVP_DigestSign(c, sig, &n, ma_span_ptr(input), input.n) != 1)
-        return ma_crypto_fail(MA_E_CRYPTO);
+        return ma_crypto_fail(ma_crypto_starved() ? MA_E_NOMEM : MA_E_CRYPTO);
     if (k->type != MA_KEY_RSA && k->type != MA_KEY_ED25519) {
         if (der_to_raw(sig, n, k->sig_len, out) < 0)
-            return ma_crypto_fail(MA_E_CRYPTO);
+            return ma_crypto_fail(ma_crypto_starved() ? MA_E_NOMEM : MA_E_CRYPTO);
         n = k->sig_len;
     } else {
         memcpy(out, sig, n);

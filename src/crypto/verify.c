@@ -125,6 +125,9 @@ int ma_key_verify(const struct ma_key *k, enum ma_jws_alg alg, struct ma_span in
     /* RFC 8017 §8.1.2 step 1 and RFC 7518 §3.4: the length is exact, so DER is refused for ES*. */
     if (!ma_key_fits(k, alg) || sig.n != k->sig_len)
         return MA_E_AUTH;
+    ma_crypto_watch();
     const int rc = alg == MA_JWS_EDDSA ? verify_eddsa(k, input, sig) : verify_hashed(k, alg, input, sig);
-    return rc == MA_OK ? MA_OK : ma_crypto_fail(rc);
+    if (rc == MA_OK)
+        return MA_OK;
+    return ma_crypto_fail(ma_crypto_starved() ? MA_E_NOMEM : rc);
 }

@@ -79,7 +79,7 @@ static int make_names(struct ma_ctx *ctx, struct ma_connect *row, struct ma_conn
     row->ticket_mac = ma_connect_mac(ctx, "connect-ticket", MA_LIT(""), ticket, MA_UUID_LEN);
     ret->auth_session = session;
     ret->ticket = ticket;
-    return row->session_mac.p && row->ticket_mac.p ? MA_OK : MA_E_CRYPTO;
+    return row->session_mac.p && row->ticket_mac.p ? MA_OK : MA_E_NOMEM;
 }
 
 int ma_connect_begin(struct ma_ctx *ctx, const struct ma_connect_request *in, struct ma_connect_begun *ret)
@@ -168,7 +168,7 @@ static int find_proven(struct ma_ctx *ctx, const struct ma_connect_proof *in, st
         ma_connect_mac(ctx, "connect-session", ctx->who.user_id, (const char *)in->auth_session.p, in->auth_session.n);
     const struct ma_state_connection *connection = NULL;
     if (!mac.p)
-        return MA_E_CRYPTO;
+        return MA_E_NOMEM;
     int r = ma_connect_get(ctx->db, ctx->arena, ctx->who.user_id, mac, row);
     if (r == MA_E_NOTFOUND || (r == MA_OK && !proof_fits(ctx, row, in)))
         return refuse(ctx);

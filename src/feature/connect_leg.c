@@ -65,7 +65,7 @@ int ma_connect_ticket(struct ma_ctx *ctx, struct ma_span ticket, ma_cookie_reade
     if (ticket.n != MA_UUID_LEN)
         return MA_OK;
     struct ma_span mac = ma_connect_mac(ctx, "connect-ticket", MA_LIT(""), (const char *)ticket.p, ticket.n);
-    int r = mac.p ? ma_connect_by_ticket(ctx->db, ctx->arena, mac, &leg->row) : MA_E_CRYPTO;
+    int r = mac.p ? ma_connect_by_ticket(ctx->db, ctx->arena, mac, &leg->row) : MA_E_NOMEM;
     if (r < 0)
         return r == MA_E_NOTFOUND ? MA_OK : r;
     const struct ma_connect *row = &leg->row;
@@ -89,7 +89,7 @@ int ma_connect_callback(struct ma_ctx *ctx, struct ma_span state, ma_cookie_read
     if (state.n != MA_TOKEN_LEN)
         return MA_OK;
     struct ma_span mac = ma_connect_mac(ctx, "connect-state", MA_LIT(""), (const char *)state.p, state.n);
-    int r = mac.p ? ma_connect_by_state(ctx->db, ctx->arena, mac, &leg->row) : MA_E_CRYPTO;
+    int r = mac.p ? ma_connect_by_state(ctx->db, ctx->arena, mac, &leg->row) : MA_E_NOMEM;
     if (r < 0)
         return r == MA_E_NOTFOUND ? MA_OK : r;
     if (leg->row.expires_at <= ctx->now_ms || leg->row.stage != MA_CONNECT_STARTED || !still_allowed(ctx, leg))
@@ -161,7 +161,7 @@ static int make_secret(struct ma_ctx *ctx, struct ma_connect_leg *leg)
     leg->row.state_mac = ma_connect_mac(ctx, "connect-state", MA_LIT(""), leg->state, MA_TOKEN_LEN);
     leg->row.cookie_mac = ma_connect_mac(ctx, "connect-cookie", leg->row.session_mac, leg->cookie, MA_TOKEN_LEN);
     if (!leg->row.state_mac.p || !leg->row.cookie_mac.p)
-        return MA_E_CRYPTO;
+        return MA_E_NOMEM;
     return seal_secret(ctx, leg);
 }
 
@@ -394,7 +394,7 @@ int ma_connect_settle(struct ma_ctx *ctx, struct ma_connect_leg *leg)
     if (!leg->error) {
         leg->row.code_mac = ma_connect_mac(ctx, "connect-code", leg->row.session_mac, leg->code, MA_TOKEN_LEN);
         leg->row.code_expires_at = ctx->now_ms + ctx->conf->enrollment.connect_code_ttl * 1000;
-        int r = leg->row.code_mac.p ? ma_connect_authorize(ctx->db, &leg->row, ctx->now_ms) : MA_E_CRYPTO;
+        int r = leg->row.code_mac.p ? ma_connect_authorize(ctx->db, &leg->row, ctx->now_ms) : MA_E_NOMEM;
         if (r != MA_E_CONFLICT)
             return r;
         leg->error = "invalid_request"; /* the flow's time ran out while the provider was asked */

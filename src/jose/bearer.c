@@ -29,7 +29,8 @@ int ma_jwt_verify_with(struct ma_arena *a, struct ma_span compact, struct ma_spa
     int r = ma_jwks_parse(jwks, &set);
     if (r < 0)
         return r == MA_E_NOMEM ? r : MA_E_AUTH;
-    r = ma_jws_check(&jws, set, ANY_ALGORITHM, now_ms) == MA_JWS_GOOD ? MA_OK : MA_E_AUTH;
+    enum ma_jws_verdict v = ma_jws_check(&jws, set, ANY_ALGORITHM, now_ms);
+    r = v == MA_JWS_GOOD ? MA_OK : v == MA_JWS_UNCHECKED ? MA_E_NOMEM : MA_E_AUTH;
     ma_jwks_unref(set);
     *ret = jws.payload;
     return r;

@@ -197,15 +197,18 @@ static int from_verdict(enum ma_jws_verdict v, char why[256])
         [MA_JWS_UNKNOWN_KID] = "the token's key is not known",
         [MA_JWS_WRONG_ALG] = "the token's algorithm is not allowed for the key",
         [MA_JWS_BAD_SIG] = "the token's signature does not verify",
+        [MA_JWS_UNCHECKED] = "out of memory",
     };
     (void)snprintf(why, 256, "%s", texts[v]);
+    if (v == MA_JWS_UNCHECKED)
+        return MA_E_NOMEM;
     return v == MA_JWS_GOOD ? MA_OK : MA_E_AUTH;
 }
 
 /* Keys may have been replaced since they were fetched. Without a kid nothing else tells. */
 static bool maybe_rotated(const struct ma_jws *jws, enum ma_jws_verdict v)
 {
-    return v == MA_JWS_UNKNOWN_KID || (v != MA_JWS_GOOD && !jws->kid.p);
+    return v == MA_JWS_UNKNOWN_KID || (v != MA_JWS_GOOD && v != MA_JWS_UNCHECKED && !jws->kid.p);
 }
 
 static enum ma_jws_verdict checked(const struct lookup *l, const struct ma_jws *jws, const struct ma_jwks *keys)

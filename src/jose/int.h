@@ -44,8 +44,8 @@ bool ma_jws_split(struct ma_span s, struct ma_span *head, struct ma_span *body, 
 const char *ma_jws_decode_part(struct ma_arena *a, struct ma_span part, const char *problem, struct ma_span *ret);
 
 struct ma_jwks;
-enum ma_jws_verdict { MA_JWS_GOOD, MA_JWS_UNKNOWN_KID, MA_JWS_WRONG_ALG, MA_JWS_BAD_SIG };
-/* Looks for the key and checks the signature; `algorithms` is the issuer's list as bits. */
+enum ma_jws_verdict { MA_JWS_GOOD, MA_JWS_UNKNOWN_KID, MA_JWS_WRONG_ALG, MA_JWS_BAD_SIG, MA_JWS_UNCHECKED };
+/* Looks for the key and checks the signature; `algorithms` is the issuer's list as bits. UNCHECKED: no memory. */
 enum ma_jws_verdict ma_jws_check(const struct ma_jws *jws, const struct ma_jwks *set, uint32_t algorithms,
                                  int64_t now_ms);
 

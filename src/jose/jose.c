@@ -501,6 +501,9 @@ static enum ma_token_verdict from_jws(enum ma_jws_verdict v, const char **reason
     case MA_JWS_UNKNOWN_KID:
         *reason = "the token's key is not known";
         return MA_TOK_NEED_KEYS;
+    case MA_JWS_UNCHECKED:
+        *reason = MA_JWS_NOMEM;
+        return MA_TOK_NOMEM;
     case MA_JWS_BAD_SIG:
     default:
         *reason = "the token's signature does not verify";

@@ -196,7 +196,9 @@ static bool usable(const struct ma_jwk *k, uint32_t alg_bit, int64_t now_ms)
 static enum ma_jws_verdict check_with(const struct ma_jws *jws, const struct ma_jwk *k)
 {
     int r = ma_key_verify(k->key, jws->alg, jws->input, ma_span_of(jws->sig, jws->sig_n));
-    return r == MA_OK ? MA_JWS_GOOD : MA_JWS_BAD_SIG;
+    if (r == MA_OK)
+        return MA_JWS_GOOD;
+    return r == MA_E_NOMEM ? MA_JWS_UNCHECKED : MA_JWS_BAD_SIG;
 }
 
 static enum ma_jws_verdict check_by_kid(const struct ma_jws *jws, const struct ma_jwks *set, uint32_t bit,
@@ -221,7 +223,7 @@ enum ma_jws_verdict ma_jws_check(const struct ma_jws *jws, const struct ma_jwks 
         return check_by_kid(jws, set, bit, now_ms);
     enum ma_jws_verdict v = MA_JWS_WRONG_ALG;
     size_t tries = 0;
-    for (size_t i = 0; i < set->n && tries < MA_KID_LESS_TRIES && v != MA_JWS_GOOD; i++) {
+    for (size_t i = 0; i < set->n && tries < MA_KID_LESS_TRIES && v != MA_JWS_GOOD && v != MA_JWS_UNCHECKED; i++) {
         if (!usable(&set->v[i], bit, now_ms))
             continue;
         v = check_with(jws, &set->v[i]);

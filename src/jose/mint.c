@@ -5,6 +5,7 @@
 #include "ma/jose.h"
 #include "int.h"
 #include "ma/codec.h"
+#include "ma/jsonr.h"
 #include "ma/jsonw.h"
 
 #include <jwt.h>
@@ -20,7 +21,7 @@ static void jwt_free_p(jwt_t **t)
 
 static int from_errno(int rc)
 {
-    return rc == 0 ? MA_OK : MA_E_CRYPTO;
+    return rc == 0 ? MA_OK : MA_E_NOMEM; /* what is added is well-formed: only room can be missing */
 }
 
 struct grant {
@@ -32,7 +33,7 @@ static int add_strings(jwt_t *t, const struct grant *v, size_t n)
         if (!v[i].value)
             return MA_E_INVAL;
         if (jwt_add_grant(t, v[i].name, v[i].value) != 0)
-            return MA_E_INVAL; /* not UTF-8 */
+            return ma_json_starved() ? MA_E_NOMEM : MA_E_INVAL; /* not UTF-8 */
     }
     return MA_OK;
 }
@@ -107,7 +108,7 @@ static int encode(jwt_t *t, const struct ma_key *key, enum ma_jws_alg alg, struc
     size_t n = 0;
     MA_CLEANUP(ma_free_p) char *header = jwt_get_headers_json(t, NULL);
     MA_CLEANUP(ma_free_p) char *claims = jwt_get_grants_json(t, NULL);
-    if (!header || !claims)
+    if (!header || !claims || ma_json_starved()) /* nothing is signed that may not say what it should */
         return MA_E_NOMEM;
     put_b64(b, ma_span_str(header));
     ma_buf_byte(b, '.');
@@ -144,6 +145,7 @@ static int finish(struct ma_jose *j, struct ma_arena *a, jwt_t *t, enum ma_jws_a
 int ma_jose_mint(struct ma_jose *j, struct ma_arena *a, const struct ma_mint *m, struct ma_span *ret)
 {
     MA_CLEANUP(jwt_free_p) jwt_t *t = NULL;
+    ma_json_watch();
     if (jwt_new(&t) != 0)
         return MA_E_NOMEM;
     int r = add_access_claims(t, m);
@@ -164,6 +166,7 @@ int ma_jose_client_assertion(struct ma_jose *j, struct ma_arena *a, const char *
     if (r < 0)
         return r;
     ma_b64url_encode(ma_span_of(id, sizeof(id)), jti);
+    ma_json_watch();
     if (jwt_new(&t) != 0)
         return MA_E_NOMEM;
     /* RFC 7523 §3, points 1 to 3 and 7. */
@@ -178,6 +181,7 @@ int ma_jose_sign(struct ma_jose *j, struct ma_arena *a, enum ma_jws_alg alg, con
                  struct ma_span *ret)
 {
     MA_CLEANUP(jwt_free_p) jwt_t *t = NULL;
+    ma_json_watch();
     if (jwt_new(&t) != 0)
         return MA_E_NOMEM;
     int r = from_errno(jwt_add_grants_json(t, claims));

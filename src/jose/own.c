@@ -17,8 +17,9 @@ int ma_jose_own_claims(struct ma_jose *j, struct ma_arena *a, struct ma_span com
     if (jws.access) /* RFC 8725 §3.11: an access token is no id_token */
         return MA_E_AUTH;
     MA_CLEANUP(ma_ring_unref_p) struct ma_ring *ring = ma_jose_ring(j);
-    if (ma_jws_check(&jws, ring->jwks, ANY_ALGORITHM, now_ms) != MA_JWS_GOOD)
-        return MA_E_AUTH;
+    enum ma_jws_verdict v = ma_jws_check(&jws, ring->jwks, ANY_ALGORITHM, now_ms);
+    if (v != MA_JWS_GOOD)
+        return v == MA_JWS_UNCHECKED ? MA_E_NOMEM : MA_E_AUTH;
     *ret = jws.payload;
     return MA_OK;
 }

@@ -32,7 +32,7 @@ static const char *jti_of(struct ma_ctx *ctx, const struct ma_code *code)
 static int refuse_used(struct ma_ctx *ctx, const struct ma_code *code)
 {
     const char *jti = jti_of(ctx, code);
-    int r = jti ? ma_revoke_token(ctx->db, code->user_id, ma_span_str(jti), ctx->now_ms) : MA_E_CRYPTO;
+    int r = jti ? ma_revoke_token(ctx->db, code->user_id, ma_span_str(jti), ctx->now_ms) : MA_E_NOMEM;
     if (r == MA_OK && code->family_id.p)
         r = ma_family_revoke(ctx->db, code->user_id, code->family_id, ctx->now_ms);
     if (r < 0 && r != MA_E_CONFLICT)
@@ -84,7 +84,7 @@ static int fill(struct ma_ctx *ctx, struct ma_oauth *o, const struct ma_code *co
                             .jti = jti_of(ctx, code),
                             .session_id = code->session_id,
                             .jkt = o->jkt};
-    int r = is->jti ? ma_user_get(ctx->db, ctx->arena, code->user_id, &is->user) : MA_E_CRYPTO;
+    int r = is->jti ? ma_user_get(ctx->db, ctx->arena, code->user_id, &is->user) : MA_E_NOMEM;
     if (r == MA_E_NOTFOUND || (r == MA_OK && is->user.blocked))
         return refuse(ctx, code, r == MA_OK ? "user is blocked" : "Invalid authorization code");
     if (r < 0)

@@ -16,7 +16,7 @@ const ONLY = options.only || '';
 const ROUND = 60000;
 /* Of a round, for starting, verifying and ending. */
 const AROUND = 0.55;
-const SHOWN = 12;
+const SHOWN = Number(options.show || 12);
 
 const began = Date.now();
 const total = { acknowledged: 0, lost: 0, contradictions: 0, answers: 0, unavailable: 0, none: 0, kinds: {}, injected: {}, passed: {}, failed: {} };

@@ -15,9 +15,13 @@
 
 enum { RANGES_MAX = 32 };
 
-void *__interceptor_malloc(size_t n);
-void *__interceptor_calloc(size_t n, size_t size);
-void *__interceptor_realloc(void *p, size_t n);
+/* The sanitizer's, or in a build without one the C library's. */
+__attribute__((weak)) void *__interceptor_malloc(size_t n);
+__attribute__((weak)) void *__interceptor_calloc(size_t n, size_t size);
+__attribute__((weak)) void *__interceptor_realloc(void *p, size_t n);
+void *__libc_malloc(size_t n);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *p, size_t n);
 
 struct chaos_faults *chaos_faults;
 
@@ -78,13 +82,13 @@ static int note_object(struct dl_phdr_info *info, size_t size, void *arg)
 
 __attribute__((constructor)) static void map_faults(void)
 {
+    (void)dl_iterate_phdr(note_object, NULL);
     const char *path = secure_getenv("MA_CHAOS");
     int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (fd < 0)
         return;
     void *p = mmap(NULL, sizeof(struct chaos_faults), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     (void)close(fd);
-    (void)dl_iterate_phdr(note_object, NULL);
     if (p != MAP_FAILED)
         chaos_faults = p;
 }
@@ -103,17 +107,19 @@ static bool fails(const void *caller)
     return false;
 }
 
+#define HAND_ON(name) (__interceptor_##name ? __interceptor_##name : __libc_##name)
+
 __attribute__((visibility("default"))) void *malloc(size_t n)
 {
-    return fails(__builtin_return_address(0)) ? NULL : __interceptor_malloc(n);
+    return fails(__builtin_return_address(0)) ? NULL : HAND_ON(malloc)(n);
 }
 
 __attribute__((visibility("default"))) void *calloc(size_t n, size_t size)
 {
-    return fails(__builtin_return_address(0)) ? NULL : __interceptor_calloc(n, size);
+    return fails(__builtin_return_address(0)) ? NULL : HAND_ON(calloc)(n, size);
 }
 
 __attribute__((visibility("default"))) void *realloc(void *p, size_t n)
 {
-    return fails(__builtin_return_address(0)) ? NULL : __interceptor_realloc(p, n);
+    return fails(__builtin_return_address(0)) ? NULL : HAND_ON(realloc)(p, n);
 }
