@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# make run · make test · make bench · make release · make lint · make fuzz FUZZ=name TIME=60 · make install · make deb
+# make run · make test · make bench · make chaos · make release · make lint · make fuzz FUZZ=name TIME=60 · make install · make deb
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -92,8 +92,8 @@ THREADED := $(patsubst tests/unit/%.c,$(OBJ)/tests/%,$(shell grep -slE 'pthread_
             tests/unit/test_*.c /dev/null))
 C_FILES := $(sort $(shell find src include tests -name '*.[ch]' -not -path '*/node_modules/*' 2>/dev/null))
 
-.PHONY: all release packages run demo-reset test test-programs tsan-programs node-modules promtool bench fuzz \
-        fuzz-replay lint tidy format format-check coverage install uninstall deb clean deps test-deps fuzz-deps tidy-deps \
+.PHONY: all release packages run demo-reset test chaos chaos-programs test-programs tsan-programs node-modules promtool bench \
+        fuzz fuzz-replay lint tidy format format-check coverage install uninstall deb clean deps test-deps fuzz-deps tidy-deps \
         bench-deps deb-deps
 
 all: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl
@@ -213,7 +213,8 @@ test: test-deps
 	+@$(SUBMAKE) node-modules promtool
 	+@MAKE='$(MAKE)' BUILD='$(BUILD)' tests/run $(TESTS)
 
-test-programs: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl $(UNIT) $(REPLAY)
+test-programs: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl $(UNIT) $(REPLAY) $(OBJ)/chaos/myaccountd
+chaos-programs: packages $(OBJ)/myaccountctl $(OBJ)/chaos/myaccountd
 tsan-programs: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl $(THREADED)
 
 node-modules: tests/daemon/node_modules/.package-lock.json
@@ -238,6 +239,12 @@ bench: bench-deps
 	+@$(SUBMAKE) MODE=release all \
 	    $(BUILD)/release/bench/bare_server $(BUILD)/release/bench/load $(BUILD)/release/bench/breached
 	@BUILD="$(BUILD)" tests/bench/bench.sh
+
+# make chaos TIME=3600 [SEED=text] [ONLY='disk full']
+chaos: test-deps
+	+@$(SUBMAKE) node-modules
+	+@$(SUBMAKE) MODE=asan chaos-programs
+	@MA_BIN=$(BUILD)/asan node tests/chaos/chaos.mjs time=$(TIME) seed='$(SEED)' only='$(ONLY)'
 
 TIME ?= 60
 fuzz: fuzz-deps

@@ -111,6 +111,7 @@ struct ma_resp {
     size_t n_headers;
     struct ma_buf body;
     bool close;
+    bool incomplete; /* a header is missing for want of room: this answer may not be sent */
 };
 
 /* The authenticated caller. */

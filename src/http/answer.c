@@ -21,6 +21,7 @@ void ma_header(struct ma_ctx *ctx, const char *name, const char *value)
     struct ma_resp *r = &ctx->resp;
     if (!value || r->n_headers == MA_RESP_HEADERS) {
         ma_log(ctx->log, MA_LOG_ERROR, "response.header_dropped", MA_KV_S("name", name));
+        r->incomplete = true;
         return;
     }
     r->headers[r->n_headers++] = (struct ma_header){name, value};
@@ -32,6 +33,7 @@ static void begin(struct ma_ctx *ctx, int status, const char *content_type)
     ctx->resp.status = status;
     ctx->resp.content_type = content_type;
     ctx->resp.n_headers = 0;
+    ctx->resp.incomplete = false;
     ma_buf_init_arena(&ctx->resp.body, ctx->arena, content_type ? BODY_HINT : 0, BODY_MAX);
 }
 

@@ -266,6 +266,20 @@ static void count_answer(const struct ma_ctx *ctx)
     ma_metrics_observe(m, MA_M_REQUEST_TIME, op, ma_mono_us() - ctx->started_us);
 }
 
+/* An answer without one of its headers could be kept by a cache or shown in a frame: then there is none, and the
+ * connection ends. */
+static bool add_headers(struct MHD_Response *response, const struct ma_ctx *ctx)
+{
+    for (size_t i = 0; i < ctx->resp.n_headers; i++) {
+        const struct ma_header *h = &ctx->resp.headers[i];
+        if (MHD_add_response_header(response, h->name, h->value) == MHD_YES)
+            continue;
+        ma_log(ctx->log, MA_LOG_ERROR, "response.header_refused", MA_KV_S("name", h->name));
+        return false;
+    }
+    return !ctx->resp.incomplete;
+}
+
 static enum MHD_Result send_answer(struct MHD_Connection *connection, struct ma_ctx *ctx)
 {
     common_headers(ctx);
@@ -276,11 +290,10 @@ static enum MHD_Result send_answer(struct MHD_Connection *connection, struct ma_
         body.n, ctx->resp.body.p ? (void *)ctx->resp.body.p : (void *)ctx, MHD_RESPMEM_PERSISTENT);
     if (!response)
         return MHD_NO;
-    for (size_t i = 0; i < ctx->resp.n_headers; i++)
-        if (MHD_add_response_header(response, ctx->resp.headers[i].name, ctx->resp.headers[i].value) != MHD_YES)
-            ma_log(ctx->log, MA_LOG_ERROR, "response.header_refused", MA_KV_S("name", ctx->resp.headers[i].name));
     ctx->phase = PH_SENT;
-    enum MHD_Result ok = MHD_queue_response(connection, (unsigned)ctx->resp.status, response);
+    enum MHD_Result ok = MHD_NO;
+    if (add_headers(response, ctx))
+        ok = MHD_queue_response(connection, (unsigned)ctx->resp.status, response);
     MHD_destroy_response(response);
     return ok;
 }

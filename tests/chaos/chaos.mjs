@@ -15,7 +15,7 @@ const ONLY = options.only || '';
 /* A round is one daemon, from its first start to its last end. */
 const ROUND = 60000;
 /* Of a round, for starting, verifying and ending. */
-const AROUND = 0.55;
+const AROUND = 0.5;
 const SHOWN = Number(options.show || 12);
 
 const began = Date.now();
@@ -105,9 +105,10 @@ async function round(n, ms) {
     w.mail = mailbox(w);
     const users = Array.from({ length: WORKERS }, (_, i) => new User(w, i));
     const names = Object.keys(SCENARIOS).filter((k) => !ONLY || k.includes(ONLY));
+    const parts = names.reduce((n, k) => n + (SCENARIOS[k].parts ?? 1), 0);
     for (const name of names) {
       if (w.crashed()) break;
-      await step(name, () => play(w, name, users, ms * AROUND / names.length));
+      await step(name, () => play(w, name, users, Math.max(SCENARIOS[name].least ?? 0, ms * AROUND * (SCENARIOS[name].parts ?? 1) / parts)));
     }
     await step('the end', () => w.stop());
   } catch (e) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The faults. Each runs while every user works, and ends when `over()` says so; `allowed` is what an answer may be
- * beside what it would be on a good day: dropped (no answer at all), expired (4xx of things past their time), a status. */
+ * beside what it would be on a good day: dropped (no answer at all), bare (a 503 without a body), expired (4xx of things
+ * past their time). `parts`: how much of a round's time it takes; `least`: milliseconds that it needs. */
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
@@ -11,6 +12,8 @@ import { IO, OWNER, SQLITE_FULL } from './faults.mjs';
 import { FLOOD, HEADER_TIMEOUT, STORM, flooder } from './world.mjs';
 
 const SECOND = 1000;
+/* Longer than the daemon waits for an answer. */
+const PROVIDER_GIVEN_UP = 9000;
 const HOUR = 3600 * SECOND;
 const IDLE = 5000;
 const DRIPPING = 500;
@@ -43,16 +46,18 @@ async function memory(w, chance, over) {
   w.inject('failed allocations', w.faults.injected('memory') - before);
 }
 
-/* The disk really is full; where none may be mounted, SQLite is told so. */
+/* The disk really is full; a log that is long enough already takes no more of it, so every second time, or where
+ * nothing may be mounted, SQLite is told so of every write. */
 async function full(w, chance, over) {
   const filler = path.join(w.disk, 'filler');
-  while (!over()) {
-    const end = Date.now() + chance.between(300, 900);
+  for (let n = 0; !over(); n++) {
+    const end = Date.now() + chance.between(200, 700);
     if (w.mounted) {
       const fd = fs.openSync(filler, 'w');
-      for (let n = 1 << 22; n >= 1024; n >>= 1) try { for (;;) fs.writeSync(fd, Buffer.alloc(n)); } catch (e) { if (e.code !== 'ENOSPC') throw e; }
+      for (let size = 1 << 22; size >= 1024; size >>= 1) try { for (;;) fs.writeSync(fd, Buffer.alloc(size)); } catch (e) { if (e.code !== 'ENOSPC') throw e; }
       fs.closeSync(fd);
-    } else w.faults.arm('io', { mask: IO.write, left: 1 << 20, code: SQLITE_FULL });
+    }
+    if (!w.mounted || n % 2) w.faults.arm('io', { mask: IO.write, left: 1 << 20, code: SQLITE_FULL });
     while (Date.now() < end && !over()) await sleep(20);
     w.inject('full disks');
     w.faults.disarm('io');
@@ -85,14 +90,17 @@ async function clock(w, chance, over) {
   w.storm.offset = 0;
 }
 
-/* The provider says nothing: for a moment, or until the daemon has given up. */
+/* The provider says nothing: the first time until the daemon gives up, then for moments. */
 async function provider(w, chance, over) {
-  while (!over()) {
-    const kind = chance.of(['token', 'discovery', 'jwks', 'userinfo']);
-    const h = w.acme.hold(kind);
-    const end = Date.now() + chance.of([500, 2000, 10000]);
-    while (Date.now() < end && !over()) await sleep(50);
-    w.inject('provider time-outs', Math.max(1, h.waiting));
+  for (let n = 0; !over(); n++) {
+    const h = w.acme.hold(n ? chance.of(['token', 'discovery', 'jwks', 'userinfo']) : 'token');
+    const end = Date.now() + (n ? chance.of([500, 2000, PROVIDER_GIVEN_UP]) : PROVIDER_GIVEN_UP);
+    let waited = 0;
+    while (Date.now() < end && !over()) {
+      waited = Math.max(waited, h.waiting);
+      await sleep(50);
+    }
+    w.inject('requests that a provider let wait', waited);
     h.release();
   }
 }
@@ -191,13 +199,13 @@ export async function verify(w, users) {
 
 export const SCENARIOS = {
   calm: { run: async (w, chance, over) => { while (!over()) await sleep(20); } },
-  'kill -9': { run: kill, allowed: { dropped: true } },
+  'kill -9': { run: kill, allowed: { dropped: true }, parts: 2 },
   'I/O errors': { run: io },
   'disk full': { run: full },
-  'out of memory': { run: memory, allowed: { dropped: true } },
+  'out of memory': { run: memory, allowed: { dropped: true, bare: true }, parts: 2 },
   'clock jumps': { run: clock, allowed: { expired: true } },
-  'provider time-outs': { run: provider, allowed: { expired: true } },
+  'provider time-outs': { run: provider, allowed: { expired: true }, least: 9500 },
   'JWKS storm': { run: storm, after: calmed },
-  connections: { run: connections },
+  connections: { run: connections, parts: 2 },
   'queue flood': { run: flood },
 };

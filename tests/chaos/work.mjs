@@ -165,10 +165,14 @@ export class User {
     if (r?.status === 200) {
       this.acknowledge(this.family ? 'refresh rotations' : 'logins');
       this.family = r.json.refresh_token;
+      this.refusedRefresh = false;
     } else if (!r) this.family = null; /* used or not: nobody can tell, and using it twice would revoke it */
+    else if (r.status >= 500) this.refusedRefresh = Boolean(this.family); /* nothing was changed: it must still be good */
     else {
-      this.unexpected(this.family ? 'refresh' : 'login', r);
-      if (r.status < 500) this.family = null;
+      if (this.family && this.refusedRefresh) this.w.contradict(`${this.id} a refresh was refused, but its token used up`);
+      else this.unexpected(this.family ? 'refresh' : 'login', r);
+      this.family = null;
+      this.refusedRefresh = false;
     }
   }
 
@@ -259,8 +263,10 @@ export class User {
   async auditSecrets() {
     if (this.family) {
       const r = await this.w.token({ grant_type: 'refresh_token', refresh_token: this.family });
-      if (r?.status !== 200) this.lose(`refresh token: ${r?.status} ${r?.text}`);
+      if (r?.status !== 200 && this.refusedRefresh) this.w.contradict(`${this.id} a refresh was refused, but its token used up`);
+      else if (r?.status !== 200) this.lose(`refresh token: ${r?.status} ${r?.text}`);
       this.family = r?.json?.refresh_token ?? null;
+      this.refusedRefresh = false;
     }
     if (!this.password.changed && !this.password.maybe.length) return;
     for (const p of [...this.password.maybe, this.password.sure])
