@@ -546,6 +546,8 @@ MA_MUST_USE int ma_family_get(struct ma_db *db, struct ma_arena *a, struct ma_sp
 /* generation + 1, rotated_at = used_at = now, idle_at = f->idle_at, where generation is f->generation. MA_E_CONFLICT,
  * also when it is revoked or lapsed at `now`. */
 MA_MUST_USE int ma_family_rotate(struct ma_db *db, const struct ma_family *f, int64_t now);
+/* Undoes a rotation whose token nobody was given: f is the family as it was. MA_E_CONFLICT when it went on since. */
+MA_MUST_USE int ma_family_rotate_back(struct ma_db *db, const struct ma_family *f);
 /* used_at = now, idle_at = f->idle_at. MA_E_CONFLICT when it is revoked or lapsed at `now`. */
 MA_MUST_USE int ma_family_touch(struct ma_db *db, const struct ma_family *f, int64_t now);
 /* authn: a second factor was shown. MA_E_CONFLICT when it is revoked. */

@@ -4,6 +4,8 @@
  */
 #include "int.h"
 
+enum { AGAIN_S = 2 }; /* when to try again after a failure of ours */
+
 #define UNKNOWN "Unknown or invalid refresh token."
 
 struct refusal {
@@ -89,6 +91,46 @@ static int assure(struct ma_ctx *ctx, struct ma_issue *is, const struct ma_famil
     return ma_oauth_unmet(ctx);
 }
 
+/* What a rotated token's answer needs if it cannot be given. */
+struct rotation {
+    struct ma_family before;
+    int failed;
+};
+
+/* Nothing was changed, says a 503: the token that was shown must go on working, for its successor is in no hands. */
+static int give_back(struct ma_ctx *ctx)
+{
+    const struct rotation *ro = ((struct ma_oauth *)ctx->scratch)->more;
+    int r = ma_family_rotate_back(ctx->db, &ro->before);
+    if (r < 0 && r != MA_E_CONFLICT) /* revoked or used meanwhile: there is nothing to give back */
+        return r;
+    ctx->keep = true;
+    ma_log(ctx->log, MA_LOG_ERROR, "token.given_back", MA_KV_S("error", ma_err_name(ro->failed)),
+           MA_KV_S("request_id", ctx->request_id));
+    return ma_problem_retry(ctx, MA_P_UNAVAILABLE, NULL, AGAIN_S);
+}
+
+static int answer(struct ma_ctx *ctx)
+{
+    struct rotation *ro = ((struct ma_oauth *)ctx->scratch)->more;
+    int r = ma_issue_reply(ctx);
+    if (r == MA_OK || r == MA_E_PROBLEM || r == MA_E_NEXT || !ro)
+        return r;
+    ro->failed = r;
+    return ma_next(ctx, MA_LANE_WRITE, give_back);
+}
+
+static int rotate(struct ma_ctx *ctx, struct ma_issue *is, const struct ma_family *f, int64_t generation)
+{
+    struct ma_oauth *o = ctx->scratch;
+    struct rotation *ro = ma_arena_zalloc(ctx->arena, sizeof *ro);
+    if (!ro)
+        return MA_E_NOMEM;
+    ro->before = *f;
+    o->more = is->client->refresh.rotating ? ro : NULL;
+    return ma_family_continue(ctx, is, f, generation);
+}
+
 static int exchange(struct ma_ctx *ctx)
 {
     struct ma_oauth *o = ctx->scratch;
@@ -104,6 +146,7 @@ static int exchange(struct ma_ctx *ctx)
         r = find_user(ctx, &f, &is->user);
     if (r != MA_OK)
         return r;
+    o->more = NULL;
     is->client = o->client;
     is->authn = f.authn;
     is->org_id = f.org_id;
@@ -130,10 +173,10 @@ static int exchange(struct ma_ctx *ctx)
     if (r == MA_OK) /* within the leeway an old one gets the answer of the first */
         r = assure(ctx, is, &f, f.generation);
     if (r == MA_OK && !old)
-        r = ma_family_continue(ctx, is, &f, generation);
+        r = rotate(ctx, is, &f, generation);
     if (r == MA_OK)
         r = ma_audit_signin(ctx, "sertft", f.user_id, f.client_id, MA_SPAN_NULL);
-    return r == MA_OK ? ma_next(ctx, MA_LANE_READ, ma_issue_reply) : r;
+    return r == MA_OK ? ma_next(ctx, MA_LANE_READ, answer) : r;
 }
 
 int ma_grant_refresh(struct ma_ctx *ctx, struct ma_oauth *o)

@@ -21,6 +21,8 @@ MA_QUERY(FAMILY_TRIM,
 MA_QUERY(FAMILY_GET, "SELECT " FAMILY_COLUMNS " FROM families WHERE id = $1");
 MA_QUERY(FAMILY_ROTATE, "UPDATE families SET generation = generation + 1, rotated_at = $3, used_at = $3, idle_at = $4 "
                         "WHERE user_id = $1 AND id = $2 AND generation = $5 AND " FAMILY_LIVE("$3"));
+MA_QUERY(FAMILY_ROTATE_BACK, "UPDATE families SET generation = $3, rotated_at = $4 WHERE user_id = $1 AND id = $2 "
+                             "AND generation = $3 + 1");
 MA_QUERY(FAMILY_TOUCH, "UPDATE families SET used_at = $3, idle_at = $4 WHERE user_id = $1 AND id = $2 "
                        "AND " FAMILY_LIVE("$3"));
 MA_QUERY(FAMILY_STEP_UP, "UPDATE families SET auth_at = $3, mfa_at = $4, amr = $5 WHERE user_id = $1 AND id = $2 "
@@ -121,6 +123,17 @@ int ma_family_rotate(struct ma_db *db, const struct ma_family *f, int64_t now)
     ma_bind_int(st, 3, now);
     ma_bind_int(st, 4, f->idle_at);
     ma_bind_int(st, 5, f->generation);
+    return ma_store_change(db, st, MA_E_CONFLICT);
+}
+
+int ma_family_rotate_back(struct ma_db *db, const struct ma_family *f)
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt_id(db, &ma_q_FAMILY_ROTATE_BACK, f->user_id, f->id, &st);
+    if (r != MA_OK)
+        return r;
+    ma_bind_int(st, 3, f->generation);
+    ma_bind_int(st, 4, f->rotated_at);
     return ma_store_change(db, st, MA_E_CONFLICT);
 }
 

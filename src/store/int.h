@@ -141,6 +141,7 @@
     X(FAMILY_TRIM)                                                                                                     \
     X(FAMILY_GET)                                                                                                      \
     X(FAMILY_ROTATE)                                                                                                   \
+    X(FAMILY_ROTATE_BACK)                                                                                              \
     X(FAMILY_TOUCH)                                                                                                    \
     X(FAMILY_STEP_UP)                                                                                                  \
     X(FAMILY_REVOKE)                                                                                                   \

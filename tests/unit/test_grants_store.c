@@ -299,6 +299,11 @@ START_TEST(test_family_rotate)
     next = fa;
     T_OK(ma_family_rotate(db, &next, NOW + 10));
     ck_assert_int_eq(stored_family(&fa).generation, 3);
+    T_OK(ma_family_rotate_back(db, &next));
+    next.used_at = NOW + 10;
+    expect_family(&next);
+    T_IS(MA_E_CONFLICT, ma_family_rotate_back(db, &next)); /* once */
+    expect_family(&next);
 }
 END_TEST
 

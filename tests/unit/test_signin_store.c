@@ -57,6 +57,7 @@ static const struct {
     {&ma_q_CHALLENGE_FAIL, "SEARCH challenges USING PRIMARY KEY (id_mac=?)\n"},
     {&ma_q_CODE_USE, "SEARCH codes USING PRIMARY KEY (code_mac=?)\n"},
     {&ma_q_FAMILY_GET, "SEARCH families USING PRIMARY KEY (id=?)\n"},
+    {&ma_q_FAMILY_ROTATE_BACK, "SEARCH families USING PRIMARY KEY (id=?)\n"},
     {&ma_q_FAMILY_ROTATE, "SEARCH families USING PRIMARY KEY (id=?)\n"},
     {&ma_q_FAMILY_REVOKE_SESSION, "SEARCH families USING INDEX families_user (user_id=? AND revoked_at=?)\n"},
     {&ma_q_FAMILY_REVOKE_USER, "SEARCH families USING COVERING INDEX families_user (user_id=? AND revoked_at=?)\n"},
