@@ -139,27 +139,33 @@ static int refuse_for_good(struct ma_ctx *ctx, const struct ma_connect *row, enu
     return ma_problem(ctx, id, detail);
 }
 
-/* RFC 7636 §4.6. A verifier for a flow without a challenge does not fit either (RFC 9700 §2.1.1). */
-static bool verifier_fits(const struct ma_connect *row, struct ma_span verifier)
+/* RFC 7636 §4.6. A verifier for a flow without a challenge does not fit either (RFC 9700 §2.1.1). MA_OK with the
+ * verdict, or an error. */
+static int verifier_fits(const struct ma_connect *row, struct ma_span verifier, bool *ret)
 {
     uint8_t hash[MA_SHA256_LEN];
     char text[MA_B64URL_LEN(MA_SHA256_LEN) + 1];
+    *ret = !row->code_challenge.p && !verifier.p;
     if (!row->code_challenge.p || !verifier.p)
-        return !row->code_challenge.p && !verifier.p;
-    if (ma_sha256(verifier, hash) < 0)
-        return false;
+        return MA_OK;
+    int r = ma_sha256(verifier, hash);
+    if (r < 0)
+        return r;
     ma_b64url_encode(ma_span_of(hash, sizeof hash), text);
-    return ma_ct_eq(ma_span_str(text), row->code_challenge);
+    *ret = ma_ct_eq(ma_span_str(text), row->code_challenge);
+    return MA_OK;
 }
 
-static bool proof_fits(struct ma_ctx *ctx, const struct ma_connect *row, const struct ma_connect_proof *in)
+static int proof_fits(struct ma_ctx *ctx, const struct ma_connect *row, const struct ma_connect_proof *in, bool *ret)
 {
     struct ma_span code =
         ma_connect_mac(ctx, "connect-code", row->session_mac, (const char *)in->connect_code.p, in->connect_code.n);
-    return row->stage == MA_CONNECT_AUTHORIZED && row->expires_at > ctx->now_ms && row->code_expires_at > ctx->now_ms &&
+    bool verified = false;
+    int r = code.p ? verifier_fits(row, in->code_verifier, &verified) : MA_E_NOMEM;
+    *ret = row->stage == MA_CONNECT_AUTHORIZED && row->expires_at > ctx->now_ms && row->code_expires_at > ctx->now_ms &&
            ma_span_eq(row->client_id, ctx->who.client_id) && ma_span_eq(row->jkt, ctx->who.jkt) &&
-           ma_span_eq(row->org_id, ctx->who.org_id) && code.p && ma_ct_eq(code, row->code_mac) &&
-           verifier_fits(row, in->code_verifier);
+           ma_span_eq(row->org_id, ctx->who.org_id) && code.p && ma_ct_eq(code, row->code_mac) && verified;
+    return r;
 }
 
 static int find_proven(struct ma_ctx *ctx, const struct ma_connect_proof *in, struct ma_connect *row)
@@ -170,7 +176,12 @@ static int find_proven(struct ma_ctx *ctx, const struct ma_connect_proof *in, st
     if (!mac.p)
         return MA_E_NOMEM;
     int r = ma_connect_get(ctx->db, ctx->arena, ctx->who.user_id, mac, row);
-    if (r == MA_E_NOTFOUND || (r == MA_OK && !proof_fits(ctx, row, in)))
+    if (r == MA_E_NOTFOUND)
+        return refuse(ctx);
+    bool fits = false;
+    if (r == MA_OK)
+        r = proof_fits(ctx, row, in, &fits);
+    if (r == MA_OK && !fits)
         return refuse(ctx);
     if (r < 0)
         return r;

@@ -131,6 +131,8 @@ async function round(n, ms) {
   return good;
 }
 
+/* What was started is ended, however this ends. */
+for (const s of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(s, () => process.exit(130));
 console.log(`chaos: seed ${SEED}, ${TIME / 1000} s`);
 let good = true;
 for (let n = 0; ; n++) {

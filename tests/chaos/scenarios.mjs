@@ -46,7 +46,7 @@ async function memory(w, chance, over) {
   w.inject('failed allocations', w.faults.injected('memory') - before);
 }
 
-/* The disk really is full; a log that is long enough already takes no more of it, so every second time, or where
+/* The disk really is full; a log that is long enough already takes no more of it, so every other time, or where
  * nothing may be mounted, SQLite is told so of every write. */
 async function full(w, chance, over) {
   const filler = path.join(w.disk, 'filler');
@@ -57,7 +57,7 @@ async function full(w, chance, over) {
       for (let size = 1 << 22; size >= 1024; size >>= 1) try { for (;;) fs.writeSync(fd, Buffer.alloc(size)); } catch (e) { if (e.code !== 'ENOSPC') throw e; }
       fs.closeSync(fd);
     }
-    if (!w.mounted || n % 2) w.faults.arm('io', { mask: IO.write, left: 1 << 20, code: SQLITE_FULL });
+    if (!w.mounted || n % 2 === 0) w.faults.arm('io', { mask: IO.write, left: 1 << 20, code: SQLITE_FULL });
     while (Date.now() < end && !over()) await sleep(20);
     w.inject('full disks');
     w.faults.disarm('io');

@@ -82,6 +82,11 @@ export class World {
     fs.mkdirSync(this.disk, { mode: 0o700 });
     this.mounted = IS_ROOT && spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_MB}m,mode=0700`, 'tmpfs', this.disk]).status === 0;
     this.database = path.join(this.disk, 'myaccount.db');
+    process.on('exit', () => this.unmount());
+  }
+  unmount() {
+    if (this.mounted) spawnSync('umount', ['-l', this.disk]);
+    this.mounted = false;
   }
 
   inject(kind, n = 1) { this.injected[kind] = (this.injected[kind] ?? 0) + n; }
@@ -152,6 +157,8 @@ export class World {
     this.faults.calm();
     this.acme.calm();
     const { d } = this;
+    const trail = await d.ctlAsync('audit', 'verify');
+    if (trail.code !== 0) this.complain(`audit verify: ${trail.out}${trail.err}`);
     if (!d.exit) {
       const e = await d.end('SIGTERM');
       if (e.code !== 0) this.complain(`SIGTERM: ${JSON.stringify(e)}`);
@@ -172,7 +179,7 @@ export class World {
     await this.d?.end('SIGKILL');
     await this.acme?.stop();
     await this.web?.stop();
-    if (this.mounted) spawnSync('umount', ['-l', this.disk]);
+    if (!keep) this.unmount();
     this.faults?.close();
     if (this.d && !keep) fs.rmSync(this.d.dir, { recursive: true, force: true });
   }
