@@ -32,8 +32,9 @@ struct ma_lanes_env {
     int64_t write_batch;              /* requests per commit */
     /* Called on a lane thread when a request's step is done (answered or to go on elsewhere). */
     void (*finished)(struct ma_ctx *);
-    /* The step failed and its changes were rolled back: may leave a row about it. Writer thread, in the transaction. */
-    void (*rolled_back)(struct ma_ctx *);
+    /* The step failed and its changes were rolled back: may leave rows about it, all of them or, with an error, none.
+     * Writer thread, in the transaction. */
+    int (*rolled_back)(struct ma_ctx *);
     /* Every few seconds, in a transaction of its own; soon again when it says that more is left. */
     int (*housekeeping)(const struct ma_app *, struct ma_db *, bool *ret_more);
     /* A transaction was committed; nothing in it is acknowledged yet. Writer thread. */

@@ -112,7 +112,8 @@ MA_MUST_USE int ma_audit_method(struct ma_ctx *ctx, const char *operation, enum 
 void ma_audit_on_failure(struct ma_ctx *ctx, const char *operation, const char *method_type, struct ma_span method_id);
 /* As above, as a row of another type. */
 void ma_audit_failure_as(struct ma_ctx *ctx, const char *type, const char *operation);
-/* Writes that failure row. Called by the writer after it rolled the operation back. */
-void ma_audit_failure(struct ma_ctx *ctx);
+/* Writes that failure row. Called by the writer after it rolled the operation back. On an error what it has written
+ * must be rolled back: half a row breaks the chain. */
+MA_MUST_USE int ma_audit_failure(struct ma_ctx *ctx);
 
 #endif

@@ -149,6 +149,19 @@ static void timed_wait(struct lane *q, int64_t ms)
 
 /* --- the writer --- */
 
+/* What is left about a request that was rolled back goes in whole or not at all. */
+static int leave_trace(struct ma_lanes *l, struct ma_ctx *ctx)
+{
+    struct ma_db *db = l->env.writer;
+    int r = ma_db_savepoint(db);
+    if (r < 0)
+        return r;
+    if (l->env.rolled_back(ctx) == MA_OK)
+        return ma_db_release(db);
+    ma_db_rollback_to(db);
+    return ma_db_in_transaction(db) ? MA_OK : MA_E_DB;
+}
+
 static void run_in_savepoint(struct ma_lanes *l, struct ma_ctx *ctx, int *batch_err)
 {
     struct ma_db *db = l->env.writer;
@@ -167,7 +180,7 @@ static void run_in_savepoint(struct ma_lanes *l, struct ma_ctx *ctx, int *batch_
         ctx->user_changed = ctx->wake_courier = false;
         r = ma_db_in_transaction(db) ? MA_OK : MA_E_DB; /* a full disk ends the whole transaction */
         if (r == MA_OK && ctx->audit.due)
-            l->env.rolled_back(ctx);
+            r = leave_trace(l, ctx);
     }
     if (r < 0)
         *batch_err = r;

@@ -134,10 +134,10 @@ int ma_audit_account(struct ma_ctx *ctx, const char *type, const struct ma_audit
     return insert(ctx, type, NULL, MA_SPAN_NULL, detail);
 }
 
-void ma_audit_failure(struct ma_ctx *ctx)
+int ma_audit_failure(struct ma_ctx *ctx)
 {
     if (!ctx->audit.due)
-        return;
+        return MA_OK;
     ctx->audit.due = false;
     if (ctx->audit.type)
         count_account(ctx, ctx->audit.type);
@@ -147,6 +147,7 @@ void ma_audit_failure(struct ma_ctx *ctx)
                    ctx->audit.operation, ctx->audit.method_id, method_detail(ctx, ctx->audit.method_type, true));
     if (r < 0)
         ma_log(ctx->log, MA_LOG_ERROR, "audit.failed", MA_KV_S("error", ma_err_text(r)));
+    return r;
 }
 
 /* Exchanges at the token endpoint; logins are counted where they are decided. */

@@ -54,7 +54,9 @@ static int wrong_code(struct ma_ctx *ctx, const struct ma_enrolment *e)
     if (r < 0)
         return r;
     (void)ma_problem(ctx, MA_P_BAD_REQUEST, "invalid_code");
-    ma_audit_failure(ctx);
+    r = ma_audit_failure(ctx);
+    if (r < 0)
+        return r;
     ctx->keep = true;
     ctx->user_changed = true; /* the last miss takes the pending method along */
     return MA_E_PROBLEM;

@@ -252,13 +252,14 @@ int ma_webauthn_prepare(struct ma_ctx *ctx, struct ma_span id, struct ma_span au
 int ma_webauthn_refused(struct ma_ctx *ctx, const struct ma_new_credential *nc)
 {
     int attempts = 0;
-    ma_audit_failure(ctx);
+    int r = ma_audit_failure(ctx);
+    if (r < 0)
+        return r;
     ctx->keep = true;
     ctx->user_changed = true; /* the last miss takes the pending method along */
     if (!nc || !nc->session.session_mac.p)
         return MA_E_PROBLEM;
-    int r =
-        ma_enrolment_fail(ctx->db, ctx->who.user_id, nc->session.session_mac, MA_SESSION_TRIES, ctx->now_ms, &attempts);
+    r = ma_enrolment_fail(ctx->db, ctx->who.user_id, nc->session.session_mac, MA_SESSION_TRIES, ctx->now_ms, &attempts);
     return r == MA_OK || r == MA_E_CONFLICT || r == MA_E_NOTFOUND ? MA_E_PROBLEM : r;
 }
 

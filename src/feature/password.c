@@ -146,7 +146,9 @@ static int count_reuse(struct ma_ctx *ctx, const struct ma_new_password *np)
 int ma_password_refused(struct ma_ctx *ctx, const struct ma_new_password *np)
 {
     int r = np->reused ? count_reuse(ctx, np) : MA_OK;
-    ma_audit_failure(ctx);
+    int audited = ma_audit_failure(ctx);
+    if (audited < 0)
+        return audited;
     ctx->keep = true;
     if (r < 0)
         return r;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Breaks one daemon after another in every way there is, and checks that nothing acknowledged was lost.
- * usage: chaos.mjs [time=SECONDS] [seed=TEXT] [only=SCENARIO] */
+ * usage: chaos.mjs [time=SECONDS] [seed=TEXT] [only=SCENARIO] [keep=1] */
 import { PATIENCE, eventually, sleep } from '../daemon/lib/daemon.mjs';
 import { METHODS, FACTORS } from '../daemon/lib/session.mjs';
 import { Random } from './random.mjs';
@@ -127,7 +127,7 @@ async function round(n, ms) {
   add(total.kinds, w.kinds);
   add(total.injected, w.injected);
   if (!good) console.log(`    repeat with: make chaos SEED=${seed} TIME=${Math.round(ms / 1000)}${ONLY ? ` ONLY='${ONLY}'` : ''}\n    kept: ${w.d?.dir}`);
-  await w.clear(!good);
+  await w.clear(!good || Boolean(options.keep));
   return good;
 }
 

@@ -93,7 +93,7 @@ export class World {
 
   /* --- requests --- */
   complain(text) { this.complaints.push(`${this.where}: ${text}`); }
-  contradict(text) { this.contradictions.push(`${this.where}: ${text}`); }
+  contradict(text) { this.contradictions.push(`${this.where}: ${text} ${new Date().toISOString()}`); }
   note(status) {
     const per = this.answers[this.where] ??= {};
     per[status] = (per[status] ?? 0) + 1;
@@ -179,7 +179,9 @@ export class World {
     await this.d?.end('SIGKILL');
     await this.acme?.stop();
     await this.web?.stop();
-    if (!keep) this.unmount();
+    if (keep && this.mounted)
+      for (const f of fs.readdirSync(this.disk).filter((n) => n.startsWith('myaccount.db'))) fs.copyFileSync(path.join(this.disk, f), path.join(this.d.dir, f));
+    this.unmount();
     this.faults?.close();
     if (this.d && !keep) fs.rmSync(this.d.dir, { recursive: true, force: true });
   }

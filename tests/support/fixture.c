@@ -173,7 +173,7 @@ int ma_fix_end(struct ma_fix *f, int result)
         T_OK(ma_db_release(f->app.writer));
     } else {
         ma_db_rollback_to(f->app.writer);
-        ma_audit_failure(&f->ctx);
+        T_OK(ma_audit_failure(&f->ctx));
     }
     T_OK(ma_db_commit(f->app.writer));
     return result;

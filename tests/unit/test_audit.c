@@ -750,6 +750,12 @@ static void nothing(struct ma_ctx *ctx)
     (void)ctx;
 }
 
+static int leave_nothing(struct ma_ctx *ctx)
+{
+    (void)ctx;
+    return MA_OK;
+}
+
 static void counted(const struct ma_app *app)
 {
     (void)app;
@@ -806,7 +812,7 @@ START_TEST(test_concurrent)
                                .queue = 64,
                                .write_batch = 16,
                                .finished = nothing,
-                               .rolled_back = nothing,
+                               .rolled_back = leave_nothing,
                                .housekeeping = no_housekeeping,
                                .count_commit = counted,
                                .committed = commit_seen};

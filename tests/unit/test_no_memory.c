@@ -102,22 +102,34 @@ START_TEST(test_signatures)
 }
 END_TEST
 
+/* What the first, undisturbed call gave: a result that is given is right. */
+static uint8_t reference[MA_SHA256_LEN];
+static bool has_reference;
+
+static int same(int r, const uint8_t got[MA_SHA256_LEN])
+{
+    if (r == MA_OK && !has_reference)
+        memcpy(reference, got, sizeof reference);
+    has_reference = true;
+    return r == MA_OK && memcmp(reference, got, sizeof reference) != 0 ? MA_E_CONFLICT : r;
+}
+
 static int digest(void)
 {
     uint8_t out[MA_SHA256_LEN];
-    return ma_sha256(MA_LIT("text"), out);
+    return same(ma_sha256(MA_LIT("text"), out), out);
 }
 
 static int mac(void)
 {
     uint8_t out[MA_SHA256_LEN];
-    return ma_hmac_sha256(MA_LIT("key"), MA_LIT("text"), out);
+    return same(ma_hmac_sha256(MA_LIT("key"), MA_LIT("text"), out), out);
 }
 
 static int derive(void)
 {
     uint8_t out[MA_SHA256_LEN];
-    return ma_hkdf_sha256(MA_LIT("key"), MA_LIT("purpose"), out, sizeof out);
+    return same(ma_hkdf_sha256(MA_LIT("key"), MA_LIT("purpose"), out, sizeof out), out);
 }
 
 static int seal_and_open(void)
@@ -132,7 +144,9 @@ START_TEST(test_symmetric)
 {
     T_OK(ma_crypto_init());
     T_OK(digest());
+    has_reference = false;
     sweep("HMAC", mac);
+    has_reference = false;
     sweep("HKDF", derive);
     sweep("AES-GCM", seal_and_open);
 }

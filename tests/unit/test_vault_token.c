@@ -24,6 +24,12 @@ static void finished(struct ma_ctx *ctx)
 {
     (void)ctx;
 }
+
+static int leave_nothing(struct ma_ctx *ctx)
+{
+    (void)ctx;
+    return MA_OK;
+}
 static int housekeeping(const struct ma_app *app, struct ma_db *db, bool *ret_more)
 {
     (void)app;
@@ -51,7 +57,7 @@ static void start(void)
                                .queue = 64,
                                .write_batch = 8,
                                .finished = finished,
-                               .rolled_back = finished,
+                               .rolled_back = leave_nothing,
                                .housekeeping = housekeeping,
                                .count_commit = count_commit,
                                .committed = committed};
