@@ -178,9 +178,9 @@ export class User {
 
   /* --- connected accounts --- */
   async connect() {
+    if (this.unsure.accounts) return undefined;
     const [have] = this.accounts;
     if (have) return this.disconnect(have);
-    if (this.unsure.accounts) return undefined;
     const code_verifier = randomText();
     this.w.d.secrets.add('code_verifier', code_verifier);
     const begun = await this.api('POST', `${CA}/connect`, { connection: 'acme', redirect_uri: REDIRECT, state: STATE, code_challenge: challenge(code_verifier), code_challenge_method: 'S256' });
