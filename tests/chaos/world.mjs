@@ -59,7 +59,7 @@ export class World {
     return {
       database: this.database, log_level: 'info', network: { allow_http_loopback: true },
       limits: { connections: 8192, connections_per_address: 8000, queue: QUEUE, write_batch: 8, header_timeout: HEADER_TIMEOUT },
-      rate_limit: { enabled: false, otp_failures_per_hour: 0, email_per_hour: 0, sms_per_hour: 0 },
+      rate_limit: { enabled: false, otp_failures_per_hour: 0, email_per_hour: 0, sms_per_hour: 0 }, notifications: { changes_per_hour: 0 },
       issuer: { ...d.config.issuer, [STORM]: { jwks_uri: `${this.web.origin}/jwks`, algorithms: ['EdDSA'], provision: true } },
     };
   }
