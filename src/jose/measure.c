@@ -18,6 +18,8 @@ void ma_jose_count(struct ma_metrics *m, enum ma_jws_alg alg, enum ma_jws_verdic
         [MA_JWS_WRONG_ALG] = MA_M_SIG_WRONG_ALGORITHM,
         [MA_JWS_BAD_SIG] = MA_M_SIG_BAD,
     };
+    if (v == MA_JWS_UNCHECKED) /* no memory: there is no outcome to count */
+        return;
     ma_metrics_add(m, MA_M_SIGNATURES, (unsigned)alg, outcome[v], 1);
 }
 
