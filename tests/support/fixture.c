@@ -12,6 +12,7 @@
 #include "../../src/app/int.h"
 #include "ma/audit.h"
 #include "ma/crypto.h"
+#include "ma/limit.h"
 #include "ma/methods.h"
 
 static const char document[] =
@@ -95,6 +96,7 @@ void ma_fix_open(struct ma_fix *f, const char *conf_text)
     f->app.clock = &f->clock.clock;
     f->app.rand = &f->rand.rand;
     open_conf(f, conf_text);
+    T_OK(ma_limits_new(f->app.rand, &f->app.limits));
     if (ma_vault_open(f->dir, f->app.rand, &f->app.vault, why) != MA_OK ||
         ma_db_open(f->database, MA_DB_WRITER, NULL, &f->app.writer, why) != MA_OK ||
         ma_migrate(f->app.writer, MA_FIX_START, why) != MA_OK ||
@@ -116,6 +118,7 @@ void ma_fix_close(struct ma_fix *f)
     ma_db_close(f->app.writer);
     ma_audit_close(f->app.audit);
     ma_vault_close(f->app.vault);
+    ma_limits_free(f->app.limits);
     ma_crypto_cleanup();
     ma_fix_remove(f->dir);
 }

@@ -138,7 +138,7 @@ START_TEST(test_request_size)
     static const struct {
         size_t n;
         bool page;
-    } sizes[] = {{5000, false}, {7000, true}};
+    } sizes[] = {{2500, false}, {4000, true}};
     for (size_t i = 0; i < MA_COUNT(sizes); i++) {
         struct ma_authorize_request q;
         const struct ma_state_client *client;

@@ -575,18 +575,20 @@ START_TEST(test_message_bucket)
 {
     enum ma_factor type = _i ? MA_FACTOR_PHONE : MA_FACTOR_EMAIL;
     const struct ma_span address = _i ? MA_LIT("+15551234567") : MA_LIT("new@example.com");
+    const struct ma_span other = _i ? MA_LIT("+15551234568") : MA_LIT("other@example.com");
     struct ma_enrolled e = {.id = MA_SPAN_NULL};
     f.conf->rate_limit.email_per_hour = f.conf->rate_limit.sms_per_hour = 2;
     T_OK(MA_FIX_WRITE(&f, ma_enrol_otp(ctx, type, address, false, &e)));
     T_OK(MA_FIX_WRITE(&f, ma_enrol_otp(ctx, type, address, _i, &e))); /* a call counts as an SMS */
-    T_PROBLEM(&f, 429, "Too many messages to this user; try again later.",
+    T_PROBLEM(&f, 429, "Too many messages to this user or address; try again later.",
               MA_FIX_WRITE(&f, ma_enrol_otp(ctx, type, address, false, &e)));
     ck_assert_str_eq(ma_fix_header(ctx, "Retry-After"), "1800");
     ck_assert_uint_eq(letters(), 2);
     (void)ma_fix_again(&f);
     ck_assert_str_eq(list(), _i ? "phone-" : "email-");
-    as(MA_FIX_BOB, "spa"); /* each user has a bucket of their own */
-    T_OK(MA_FIX_WRITE(&f, ma_enrol_otp(ctx, type, address, false, &e)));
+    as(MA_FIX_BOB, "spa"); /* each user has a bucket of their own, and each address */
+    T_PROBLEM(&f, 429, NULL, MA_FIX_WRITE(&f, ma_enrol_otp(ctx, type, address, false, &e)));
+    T_OK(MA_FIX_WRITE(&f, ma_enrol_otp(ctx, type, other, false, &e)));
     as(MA_FIX_ALICE, "spa");
     ma_fix_advance(&f, HOUR / 2);
     T_OK(MA_FIX_WRITE(&f, ma_enrol_otp(ctx, type, address, false, &e)));

@@ -36,7 +36,6 @@ static void setup(void)
     ck_assert_ptr_nonnull(f.app.shared);
     T_OK(ma_auth_cache_new(f.app.rand, &f.app.auth_cache));
     T_OK(ma_list_cache_new(&f.app.list_cache));
-    T_OK(ma_limits_new(f.app.rand, &f.app.limits));
     T_OK(ma_jose_open(conf, f.app.clock, f.app.rand, NULL, &f.app.jose, why));
     T_OK(ma_db_open(f.database, MA_DB_READER, NULL, &reader, why));
 }
@@ -45,7 +44,6 @@ static void teardown(void)
 {
     ma_db_close(reader);
     ma_jose_close(f.app.jose);
-    ma_limits_free(f.app.limits);
     ma_list_cache_free(f.app.list_cache);
     ma_auth_cache_free(f.app.auth_cache);
     ma_shared_free(f.app.shared);

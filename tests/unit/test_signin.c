@@ -47,14 +47,12 @@ static void as(const char *user)
 static void setup(void)
 {
     ma_fix_open(&f, "");
-    T_OK(ma_limits_new(f.app.rand, &f.app.limits));
     ma_fix_apply(&f, users);
     as(MA_FIX_BOB);
 }
 
 static void teardown(void)
 {
-    ma_limits_free(f.app.limits);
     ma_fix_close(&f);
 }
 
