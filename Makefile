@@ -93,8 +93,8 @@ THREADED := $(patsubst tests/unit/%.c,$(OBJ)/tests/%,$(shell grep -slE 'pthread_
 C_FILES := $(sort $(shell find src include tests -name '*.[ch]' -not -path '*/node_modules/*' 2>/dev/null))
 
 .PHONY: all release packages run demo-reset test chaos chaos-programs test-programs tsan-programs node-modules promtool bench \
-        fuzz fuzz-replay lint tidy format format-check coverage install uninstall deb clean deps test-deps fuzz-deps tidy-deps \
-        bench-deps deb-deps
+        fuzz fuzz-replay lint tidy format format-check coverage install uninstall deb distcheck clean deps test-deps \
+        fuzz-deps tidy-deps bench-deps deb-deps
 
 all: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl
 	@ln -sfn $(MODE)/myaccountd $(BUILD)/myaccountd
@@ -308,6 +308,9 @@ uninstall:
 deb: deb-deps
 	+@$(SUBMAKE) MODE=release all
 	@BUILD='$(BUILD)' conf/deb.sh
+
+distcheck: deb-deps
+	@MAKE='$(MAKE)' tests/package/distcheck.sh
 
 clean:
 	rm -rf $(BUILD)
