@@ -40,17 +40,22 @@ static void teardown(void)
 
 /* --- files --- */
 
-static const char *read_text(const char *path)
+static const char *read_text_in(struct ma_arena *a, const char *path)
 {
     FILE *f = fopen(path, "r");
     ck_assert_msg(f != NULL, "%s cannot be read: run this at the top of the source tree", path);
-    char *text = ma_arena_alloc(arena, TEXT_MAX);
+    char *text = ma_arena_alloc(a, TEXT_MAX);
     ck_assert_ptr_nonnull(text);
     size_t n = fread(text, 1, TEXT_MAX - 1, f);
     ck_assert(feof(f) && !ferror(f));
     ck_assert_int_eq(fclose(f), 0);
     text[n] = '\0';
     return text;
+}
+
+static const char *read_text(const char *path)
+{
+    return read_text_in(arena, path);
 }
 
 static void write_readme(const char *text)
@@ -391,6 +396,36 @@ START_TEST(readme_state)
 }
 END_TEST
 
+/* --- the tests that the threat model names: `FILE` "NAME" --- */
+
+static void check_claim(const char *file, const char *name)
+{
+    struct ma_arena *a = ma_arena_new(MA_ARENA_FIRST, 2 * TEXT_MAX);
+    ck_assert_ptr_nonnull(a);
+    const char *text = read_text_in(a, file);
+    const char *in_c = ma_arena_printf(a, "START_TEST(%s)", name);
+    const char *in_js = ma_arena_printf(a, "test('%s'", name);
+    ck_assert_msg(strstr(text, in_c) || strstr(text, in_js), README ": %s has no test \"%s\"", file, name);
+    ma_arena_free(a);
+}
+
+START_TEST(claims_have_tests)
+{
+    static const char mark[] = "`tests/";
+    const char *text = ma_arena_strdup(arena, section(read_text(README), "claims"));
+    size_t n = 0;
+    for (const char *at = strstr(text, mark); at; at = strstr(at, mark), n++) {
+        at++;
+        size_t file = strcspn(at, "`"), name = strncmp(at + file, "` \"", 3) == 0 ? strcspn(at + file + 3, "\"") : 0;
+        ck_assert_msg(name > 0, README ": no name of a test after %.60s", at);
+        check_claim(ma_arena_strdup(arena, ma_span_of(at, file)),
+                    ma_arena_strdup(arena, ma_span_of(at + file + 3, name)));
+        at += file + 3 + name;
+    }
+    ck_assert_uint_gt(n, 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("docs");
@@ -403,6 +438,7 @@ int main(void)
     tcase_add_test(t, example_configuration);
     tcase_add_test(t, demo_state);
     tcase_add_test(t, readme_state);
+    tcase_add_test(t, claims_have_tests);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
