@@ -22,11 +22,12 @@ sources | xargs -0 cp -p --parents -t "$tree"
 mv "$tree/conf/debian" "$tree/debian"
 cp -a "$build/release" "$build/host" "$tree/build/"
 
-# The time that archives and pages carry: that of the last change.
+# The time that archives and pages carry: that of the last change. Files that are older would keep theirs.
 if [ -z "${SOURCE_DATE_EPOCH:-}" ]; then
     SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || dpkg-parsechangelog -l "$tree/debian/changelog" -STimestamp)
 fi
 export SOURCE_DATE_EPOCH
+find "$tree" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 
 cd "$tree"
 # Debian's build needs none of what the caller's make passes on.

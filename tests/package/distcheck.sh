@@ -20,8 +20,8 @@ hashes() {
 # Tree $1, time zone $2, language $3, umask $4, jobs $5, time of the files $6.
 build() {
     local tree=$1
+    mkdir -p "$tree"
     (
-        mkdir -p "$tree"
         git archive HEAD | tar -x -C "$tree"
         find "$tree" -exec touch -d "$6" {} +
         export TZ=$2 LC_ALL=$3
