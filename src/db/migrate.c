@@ -5,17 +5,7 @@
 
 #include "int.h"
 #include "ma/crypto.h"
-
-/* The assembler reads the file; the path is relative to the root of the repository, where the
- * compiler runs. The final NUL is not part of the file. */
-#define EMBED(symbol, path)                                                                                            \
-    __asm__(".pushsection .rodata\n"                                                                                   \
-            ".balign 16\n" #symbol "_start:\n"                                                                         \
-            ".incbin \"" path "\"\n" #symbol "_end:\n"                                                                 \
-            ".byte 0\n"                                                                                                \
-            ".popsection\n");                                                                                          \
-    extern const uint8_t symbol##_start[] __attribute__((visibility("hidden")));                                       \
-    extern const uint8_t symbol##_end[] __attribute__((visibility("hidden")))
+#include "ma/embed.h"
 
 struct migration {
     int64_t version;
@@ -23,14 +13,14 @@ struct migration {
     const uint8_t *start, *end;
 };
 
-EMBED(ma_migration_0001, "sql/sqlite/0001_init.sql");
-EMBED(ma_migration_0002, "sql/sqlite/0002_webauthn.sql");
-EMBED(ma_migration_0003, "sql/sqlite/0003_connected_accounts.sql");
-EMBED(ma_migration_0004, "sql/sqlite/0004_token_service.sql");
-EMBED(ma_migration_0005, "sql/sqlite/0005_revocations.sql");
-EMBED(ma_migration_0006, "sql/sqlite/0006_audit_chain.sql");
-EMBED(ma_migration_0007, "sql/sqlite/0007_limits.sql");
-EMBED(ma_migration_0008, "sql/sqlite/0008_notifications.sql");
+MA_EMBED(ma_migration_0001, "sql/sqlite/0001_init.sql");
+MA_EMBED(ma_migration_0002, "sql/sqlite/0002_webauthn.sql");
+MA_EMBED(ma_migration_0003, "sql/sqlite/0003_connected_accounts.sql");
+MA_EMBED(ma_migration_0004, "sql/sqlite/0004_token_service.sql");
+MA_EMBED(ma_migration_0005, "sql/sqlite/0005_revocations.sql");
+MA_EMBED(ma_migration_0006, "sql/sqlite/0006_audit_chain.sql");
+MA_EMBED(ma_migration_0007, "sql/sqlite/0007_limits.sql");
+MA_EMBED(ma_migration_0008, "sql/sqlite/0008_notifications.sql");
 
 static const struct migration MIGRATIONS[] = {
     {1, "init", ma_migration_0001_start, ma_migration_0001_end},

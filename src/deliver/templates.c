@@ -5,6 +5,7 @@
 #include "ma/outbox.h"
 
 #include "ma/codec.h"
+#include "ma/embed.h"
 #include "int.h"
 
 #include <errno.h>
@@ -14,15 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The files are read by the assembler, relative to the top of the source tree. */
-#define EMBED(symbol, file)                                                                                            \
-    __asm__(".pushsection .rodata\n"                                                                                   \
-            ".hidden " #symbol "\n.global " #symbol "\n" #symbol ":\n"                                                 \
-            ".incbin \"conf/templates/" file "\"\n"                                                                    \
-            ".hidden " #symbol "_end\n.global " #symbol "_end\n" #symbol "_end:\n"                                     \
-            ".byte 0\n.popsection\n");                                                                                 \
-    extern const uint8_t symbol[] __attribute__((visibility("hidden")));                                               \
-    extern const uint8_t symbol##_end[] __attribute__((visibility("hidden")))
+#define EMBED(symbol, file) MA_EMBED(symbol, "conf/templates/" file)
 
 EMBED(ma_tpl_enroll_code_email_subject, "enroll-code.email.subject");
 EMBED(ma_tpl_enroll_code_email_text, "enroll-code.email.text");
@@ -57,8 +50,9 @@ static const char *const part_names[MA_TEMPLATE__COUNT] = {"email.subject", "ema
     {                                                                                                                  \
         name,                                                                                                          \
         {                                                                                                              \
-            {symbol##_email_subject, symbol##_email_subject_end}, {symbol##_email_text, symbol##_email_text_end},      \
-                {symbol##_sms_text, symbol##_sms_text_end},                                                            \
+            {symbol##_email_subject_start, symbol##_email_subject_end},                                                \
+                {symbol##_email_text_start, symbol##_email_text_end},                                                  \
+                {symbol##_sms_text_start, symbol##_sms_text_end},                                                      \
             {                                                                                                          \
                 NULL, NULL                                                                                             \
             }                                                                                                          \
@@ -72,15 +66,15 @@ static const struct builtin {
     } part[MA_TEMPLATE__COUNT];
 } builtins[] = {
     {"enroll-code",
-     {{ma_tpl_enroll_code_email_subject, ma_tpl_enroll_code_email_subject_end},
-      {ma_tpl_enroll_code_email_text, ma_tpl_enroll_code_email_text_end},
-      {ma_tpl_enroll_code_sms_text, ma_tpl_enroll_code_sms_text_end},
-      {ma_tpl_enroll_code_voice_text, ma_tpl_enroll_code_voice_text_end}}},
+     {{ma_tpl_enroll_code_email_subject_start, ma_tpl_enroll_code_email_subject_end},
+      {ma_tpl_enroll_code_email_text_start, ma_tpl_enroll_code_email_text_end},
+      {ma_tpl_enroll_code_sms_text_start, ma_tpl_enroll_code_sms_text_end},
+      {ma_tpl_enroll_code_voice_text_start, ma_tpl_enroll_code_voice_text_end}}},
     {"login-code",
-     {{ma_tpl_login_code_email_subject, ma_tpl_login_code_email_subject_end},
-      {ma_tpl_login_code_email_text, ma_tpl_login_code_email_text_end},
-      {ma_tpl_login_code_sms_text, ma_tpl_login_code_sms_text_end},
-      {ma_tpl_login_code_voice_text, ma_tpl_login_code_voice_text_end}}},
+     {{ma_tpl_login_code_email_subject_start, ma_tpl_login_code_email_subject_end},
+      {ma_tpl_login_code_email_text_start, ma_tpl_login_code_email_text_end},
+      {ma_tpl_login_code_sms_text_start, ma_tpl_login_code_sms_text_end},
+      {ma_tpl_login_code_voice_text_start, ma_tpl_login_code_voice_text_end}}},
     NOTICE("factor-added", ma_tpl_factor_added),
     NOTICE("factor-removed", ma_tpl_factor_removed),
     NOTICE("factor-changed", ma_tpl_factor_changed),

@@ -5,21 +5,12 @@
 
 #include "ma/codec.h"
 #include "ma/crypto.h"
+#include "ma/embed.h"
 
 enum { TAG_BYTES = 8 };
 
-/* The assembler reads the file, relative to the root of the repository. */
-#define EMBED(symbol, path)                                                                                            \
-    __asm__(".pushsection .rodata\n"                                                                                   \
-            ".balign 16\n" #symbol "_start:\n"                                                                         \
-            ".incbin \"" path "\"\n" #symbol "_end:\n"                                                                 \
-            ".byte 0\n"                                                                                                \
-            ".popsection\n");                                                                                          \
-    extern const uint8_t symbol##_start[] __attribute__((visibility("hidden")));                                       \
-    extern const uint8_t symbol##_end[] __attribute__((visibility("hidden")))
-
-EMBED(ma_page_css, "conf/pages/login.css");
-EMBED(ma_page_js, "conf/pages/login.js");
+MA_EMBED(ma_page_css, "conf/pages/login.css");
+MA_EMBED(ma_page_js, "conf/pages/login.js");
 
 static const struct asset {
     const char *suffix, *type;
