@@ -66,6 +66,14 @@ static inline bool ma_span_eq_str(struct ma_span a, const char *s)
     return ma_span_eq(a, ma_span_str(s));
 }
 
+static inline bool ma_span_list_has(const struct ma_span_list *l, struct ma_span s)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (ma_span_eq(l->v[i], s))
+            return true;
+    return false;
+}
+
 /* FNV-1a, folded: for tables where a collision costs a look-up and nothing else. Not keyed. */
 static inline uint64_t ma_span_hash(struct ma_span s)
 {

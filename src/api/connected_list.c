@@ -64,10 +64,7 @@ static int read_filter(struct ma_ctx *ctx, struct filter *ret)
 
 static bool passes(const struct filter *f, struct ma_span connection)
 {
-    for (size_t i = 0; i < f->names.n; i++)
-        if (ma_span_eq(f->names.v[i], connection))
-            return true;
-    return f->names.n == 0;
+    return f->names.n == 0 || ma_span_list_has(&f->names, connection);
 }
 
 /* --- accounts, newest first --- */

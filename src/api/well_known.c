@@ -24,11 +24,8 @@ static bool is_https(struct ma_span origin)
 /* Each origin once; others than https are for development and no browser looks them up here. */
 static void add_origin(struct ma_jw *w, struct ma_span_list *seen, struct ma_span origin)
 {
-    if (!is_https(origin) || seen->n == RELATED_MAX)
+    if (!is_https(origin) || seen->n == RELATED_MAX || ma_span_list_has(seen, origin))
         return;
-    for (size_t i = 0; i < seen->n; i++)
-        if (ma_span_eq(seen->v[i], origin))
-            return;
     seen->v[seen->n++] = origin;
     ma_jw_str(w, origin);
 }

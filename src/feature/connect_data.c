@@ -109,10 +109,7 @@ int ma_connect_result_read(struct ma_arena *a, struct ma_span text, struct ma_co
 
 bool ma_connect_callback_known(const struct ma_state_client *client, struct ma_span redirect_uri)
 {
-    for (size_t i = 0; client && i < client->callbacks.n; i++)
-        if (ma_span_eq(client->callbacks.v[i], redirect_uri))
-            return true;
-    return false;
+    return client && ma_span_list_has(&client->callbacks, redirect_uri);
 }
 
 int ma_words_join(struct ma_arena *a, const struct ma_span_list *list, struct ma_span *ret)

@@ -40,14 +40,6 @@ static int read_organization(struct ma_arena *a, const struct ma_object *o, stru
     return r;
 }
 
-static bool is_member(const struct ma_membership *m, struct ma_span user_id)
-{
-    for (size_t i = 0; i < m->members.n; i++)
-        if (ma_span_eq(m->members.v[i], user_id))
-            return true;
-    return false;
-}
-
 int ma_memberships_each(struct ma_db *db, struct ma_arena *a, struct ma_span user_id,
                         int (*fn)(void *arg, const struct ma_membership *m), void *arg)
 {
@@ -64,7 +56,7 @@ int ma_memberships_each(struct ma_db *db, struct ma_arena *a, struct ma_span use
             r = MA_E_RANGE;
         if (r == MA_OK)
             r = read_organization(a, &o, &m);
-        if (r == MA_OK && is_member(&m, user_id))
+        if (r == MA_OK && ma_span_list_has(&m.members, user_id))
             r = fn(arg, &m);
         if (r < 0)
             return r;

@@ -242,13 +242,9 @@ static bool has_scopes(const struct ma_vault_env *env, const struct ma_account *
         return true;
     if (ma_words_split(env->arena, acc->scopes, &have) < 0)
         return false;
-    for (size_t i = 0; i < asked->n; i++) {
-        bool found = false;
-        for (size_t k = 0; k < have.n && !found; k++)
-            found = ma_span_eq(have.v[k], asked->v[i]);
-        if (!found)
+    for (size_t i = 0; i < asked->n; i++)
+        if (!ma_span_list_has(&have, asked->v[i]))
             return false;
-    }
     return true;
 }
 

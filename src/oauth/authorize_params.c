@@ -96,14 +96,6 @@ static int read_params(struct ma_ctx *ctx, struct params *p)
 
 /* --- who asks, and where the answer goes --- */
 
-static bool in_list(const struct ma_span_list *list, struct ma_span s)
-{
-    for (size_t i = 0; i < list->n; i++)
-        if (ma_span_eq(list->v[i], s)) /* RFC 9700 §4.1.3: character by character */
-            return true;
-    return false;
-}
-
 static struct ma_authorize_fault on_page(const char *description)
 {
     return (struct ma_authorize_fault){"invalid_request", description, true};
@@ -139,7 +131,7 @@ static struct ma_authorize_fault check_client(struct ma_ctx *ctx, const struct p
         q->redirect_uri = callbacks->v[0]; /* RFC 6749 §3.1.2.3 */
     if (!q->redirect_uri.p)
         return on_page("The parameter redirect_uri is missing.");
-    if (!in_list(callbacks, q->redirect_uri))
+    if (!ma_span_list_has(callbacks, q->redirect_uri)) /* RFC 9700 §4.1.3: character by character */
         return on_page("The redirect_uri is not among the application's allowed callback URLs.");
     return fine;
 }

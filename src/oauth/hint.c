@@ -29,14 +29,6 @@ static int read_claims(struct ma_ctx *ctx, struct ma_span payload, struct claims
     return r == MA_OK ? ma_json_decode(j, ctx->arena, &shape, ret, &errs) : r;
 }
 
-static bool is_for(const struct claims *c, struct ma_span client_id)
-{
-    for (size_t i = 0; i < c->aud.n; i++)
-        if (ma_span_eq(c->aud.v[i], client_id))
-            return true;
-    return false;
-}
-
 int ma_id_token_hint(struct ma_ctx *ctx, struct ma_span token, struct ma_span client_id, struct ma_id_hint *ret)
 {
     struct ma_span payload;
@@ -52,7 +44,7 @@ int ma_id_token_hint(struct ma_ctx *ctx, struct ma_span token, struct ma_span cl
         return r == MA_E_NOMEM ? r : MA_OK;
     if (!ma_span_eq_str(c.iss, iss) || c.aud.n == 0)
         return MA_OK;
-    ret->other_client = client_id.p && !is_for(&c, client_id);
+    ret->other_client = client_id.p && !ma_span_list_has(&c.aud, client_id);
     ret->sub = c.sub;
     ret->client_id = c.aud.v[0];
     return MA_OK;

@@ -24,14 +24,6 @@ static struct ma_span without_query(struct ma_span url)
     return ma_span_of(url.p, n);
 }
 
-static bool is_listed(const struct ma_span_list *list, struct ma_span url)
-{
-    for (size_t i = 0; i < list->n; i++)
-        if (ma_span_eq(list->v[i], url))
-            return true;
-    return false;
-}
-
 /* As the hosted vendor does for returnTo: query and fragment are the application's own. */
 static bool is_listed_loosely(const struct ma_span_list *list, struct ma_span url)
 {
@@ -191,7 +183,7 @@ static int use_redirect(struct ma_ctx *ctx, struct logout *o)
     struct ma_span to = o->post_logout_redirect_uri;
     if (!to.p)
         return MA_OK;
-    if (has_control(to) || !is_listed(allow_list(ctx, o), to)) /* RP-Initiated Logout §3.1: exactly */
+    if (has_control(to) || !ma_span_list_has(allow_list(ctx, o), to)) /* RP-Initiated Logout §3.1: exactly */
         return refuse_url(ctx, "post_logout_redirect_uri");
     ma_buf_init_arena(&url, ctx->arena, 256, MA_LOGIN_URL_MAX);
     ma_buf_span(&url, to);

@@ -74,10 +74,7 @@ static int check_client(struct ma_ctx *ctx, const struct ma_oauth *o)
 
 bool ma_passkey_connection(const struct ma_ctx *ctx, const struct ma_state_connection *c)
 {
-    bool enabled = c && c->all_clients;
-    for (size_t i = 0; c && !enabled && i < c->enabled_clients.n; i++)
-        enabled = ma_span_eq(c->enabled_clients.v[i], ctx->who.client_id);
-    return enabled && c->database;
+    return c && c->database && ma_state_enabled_for(c, ctx->who.client_id);
 }
 
 int ma_passkey_begin(struct ma_ctx *ctx, struct ma_oauth **ret)

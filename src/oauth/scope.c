@@ -34,14 +34,6 @@ bool ma_scope_has(struct ma_span list, const char *word)
     return has_span(list, ma_span_str(word));
 }
 
-static bool in_list(const struct ma_span_list *l, struct ma_span word)
-{
-    for (size_t i = 0; i < l->n; i++)
-        if (ma_span_eq(l->v[i], word))
-            return true;
-    return false;
-}
-
 bool ma_scope_is_oidc(struct ma_span w)
 {
     static const char *const names[] = {"openid", "profile", "email", "phone", "address", "offline_access"};
@@ -118,7 +110,8 @@ static const char *find_limits(struct ma_ctx *ctx, const struct ma_user *user, s
 static bool may_have(const struct limits *l, struct ma_span w)
 {
     bool oidc = ma_scope_is_oidc(w);
-    if ((l->family_limits || (l->refresh && oidc)) && !has_span(l->family, w) && !(l->policy && in_list(l->policy, w)))
+    if ((l->family_limits || (l->refresh && oidc)) && !has_span(l->family, w) &&
+        !(l->policy && ma_span_list_has(l->policy, w)))
         return false;
     if (ma_span_eq_str(w, "offline_access"))
         return ma_state_client_may(l->client, "refresh_token");
@@ -126,7 +119,7 @@ static bool may_have(const struct limits *l, struct ma_span w)
         return true;
     if (l->is_api)
         return (ma_scope_parse(w) & l->api) != 0;
-    return l->other && in_list(l->other, w);
+    return l->other && ma_span_list_has(l->other, w);
 }
 
 static void add(struct ma_buf *b, struct ma_span w)

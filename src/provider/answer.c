@@ -78,7 +78,7 @@ static int take_scopes(struct ma_arena *a, const struct members *m, struct ma_pr
     for (size_t i = 0; i < m->scope.n; i++) {
         struct ma_span rest = m->scope.v[i], word;
         while (l->n < MA_PROVIDER_SCOPES_MAX && ma_next_word(&rest, " ,\t\r\n", &word)) {
-            if (ma_scope_ok(word) && !ma_list_has(l, word))
+            if (ma_scope_ok(word) && !ma_span_list_has(l, word))
                 l->v[l->n++] = word;
         }
     }

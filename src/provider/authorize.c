@@ -34,7 +34,7 @@ int ma_provider_scopes(struct ma_arena *a, const struct ma_state_connection *c, 
         ret->v[ret->n++] = base->v[i];
     while (ma_next_word(&rest, " ", &ret->v[ret->n]))
         ret->n++;
-    if (ma_list_has(&o->scopes, offline))
+    if (ma_span_list_has(&o->scopes, offline))
         ret->v[ret->n++] = offline;
     for (size_t i = 0; i < ret->n; i++) {
         if (!ma_scope_ok(ret->v[i]))
@@ -164,7 +164,7 @@ static int collect(struct ma_arena *a, const struct ma_state_provider *o, const 
                    struct pairs *l)
 {
     const struct ma_preset *row = o->preset;
-    bool offline = in->scopes && ma_list_has(in->scopes, MA_LIT(MA_OFFLINE_ACCESS));
+    bool offline = in->scopes && ma_span_list_has(in->scopes, MA_LIT(MA_OFFLINE_ACCESS));
     bool habit = row->offline == MA_OFFLINE_PARAMS || (row->offline == MA_OFFLINE_SCOPE && offline);
     int r = row->offline_params && habit ? set_form(a, row, l, ma_span_str(row->offline_params)) : MA_OK;
     if (r == MA_OK)

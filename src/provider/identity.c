@@ -29,7 +29,7 @@ static bool openid_asked(const struct ma_state_provider *o, const struct ma_prov
         if (ma_span_eq_str(word, "openid"))
             return true;
     }
-    return ma_list_has(&o->scopes, MA_LIT("openid")) || ma_list_has(&t->scopes, MA_LIT("openid"));
+    return ma_span_list_has(&o->scopes, MA_LIT("openid")) || ma_span_list_has(&t->scopes, MA_LIT("openid"));
 }
 
 /* --- id_token --- */

@@ -19,7 +19,6 @@ int ma_provider_fail(struct ma_provider_fault *f, int err, const char *fmt, ...)
 
 /* The next run of bytes without any of `separators`; false at the end. Borrowed from rest. */
 bool ma_next_word(struct ma_span *rest, const char *separators, struct ma_span *ret);
-bool ma_list_has(const struct ma_span_list *l, struct ma_span s);
 /* By bytes; what is there twice goes. */
 void ma_list_sort_unique(struct ma_span_list *l);
 /* One or more characters of RFC 6749 §3.3, as long as scopes can be. */

@@ -40,15 +40,6 @@ bool ma_next_word(struct ma_span *rest, const char *separators, struct ma_span *
     return true;
 }
 
-bool ma_list_has(const struct ma_span_list *l, struct ma_span s)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        if (ma_span_eq(l->v[i], s))
-            return true;
-    }
-    return false;
-}
-
 static int by_bytes(const void *a, const void *b)
 {
     const struct ma_span *x = a, *y = b;

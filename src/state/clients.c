@@ -59,21 +59,12 @@ void ma_client_check(struct ma_apply *ap, struct ma_elem *e, const union ma_doc_
 
 /* --- origins --- */
 
-static bool holds(const struct ma_span_list *list, struct ma_span s)
-{
-    for (size_t i = 0; i < list->n; i++) {
-        if (ma_span_eq(list->v[i], s))
-            return true;
-    }
-    return false;
-}
-
 /* Appends the origins of a list of origins or URLs; what has no web origin lends none. */
 static int add_origins(struct ma_load *l, struct ma_state_client *c, const struct ma_span_list *urls, bool web_only)
 {
     for (size_t i = 0; i < urls->n; i++) {
         char text[MA_ORIGIN_MAX];
-        if (ma_origin_of(urls->v[i], false, text) != MA_OK || holds(&c->origins, ma_span_str(text)))
+        if (ma_origin_of(urls->v[i], false, text) != MA_OK || ma_span_list_has(&c->origins, ma_span_str(text)))
             continue;
         if (web_only && strncmp(text, "http://", 7) != 0 && strncmp(text, "https://", 8) != 0)
             continue;
@@ -118,7 +109,7 @@ static int unite(struct ma_arena *a, struct ma_span_list *to, const struct ma_sp
         return MA_E_NOMEM;
     for (size_t i = 0; i < to->n + more->n; i++) {
         struct ma_span s = i < to->n ? to->v[i] : more->v[i - to->n];
-        if (!holds(&all, s))
+        if (!ma_span_list_has(&all, s))
             all.v[all.n++] = s;
     }
     *to = all;

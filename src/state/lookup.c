@@ -103,11 +103,7 @@ bool ma_state_connectable(const struct ma_state_connection *c, struct ma_span cl
 
 bool ma_state_enabled_for(const struct ma_state_connection *c, struct ma_span client_id)
 {
-    for (size_t i = 0; i < c->enabled_clients.n; i++) {
-        if (ma_span_eq(c->enabled_clients.v[i], client_id))
-            return true;
-    }
-    return c->all_clients;
+    return c->all_clients || ma_span_list_has(&c->enabled_clients, client_id);
 }
 
 const struct ma_state_organization *ma_state_organization(const struct ma_state *s, struct ma_span id_or_name)
