@@ -7,8 +7,8 @@ SHELL := /bin/bash
 # Debian packages: to build and run, to test, to fuzz, to measure. nodejs and npm join TEST_PKGS only
 # where no node and npm command exists.
 RUN_PKGS := gcc libc6-dev pkg-config libmicrohttpd-dev libgnutls28-dev libjansson-dev libjwt-dev libssl-dev libsqlite3-dev \
-            libcurl4-openssl-dev libconfuse-dev libargon2-dev libcrypt-dev liboath-dev libqrencode-dev ca-certificates \
-            curl jq oathtool
+            libcurl4-openssl-dev libconfuse-dev libargon2-dev libcrypt-dev liboath-dev libqrencode-dev libseccomp-dev \
+            ca-certificates curl jq oathtool
 TEST_PKGS := $(RUN_PKGS) check libsubunit-dev libfido2-dev clang-format universal-ctags shellcheck openssl \
              sqlite3 util-linux zbar-tools debhelper dpkg-dev fakeroot lintian logrotate mandoc python3-minimal systemd \
              systemd-container
@@ -46,6 +46,11 @@ TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 PKGS := libmicrohttpd gnutls jansson libjwt openssl sqlite3 libcurl libconfuse libargon2 libcrypt liboath libqrencode
+# The filter of system calls is built in where the library is; WITHOUT_SECCOMP=1 leaves it out.
+ifeq ($(WITHOUT_SECCOMP)$(shell $(PKG_CONFIG) --exists libseccomp 2>/dev/null && echo found),found)
+PKGS += libseccomp
+CPPFLAGS_SECCOMP := -DMA_SECCOMP
+endif
 # Seen at parse time: `make run` and `make test` install packages first and then call make again.
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
@@ -71,7 +76,7 @@ ifeq ($(MODE),fuzz)
 CC := clang
 WARN :=
 endif
-ALL_CPPFLAGS = -D_GNU_SOURCE -Iinclude -I$(OBJ)/gen $(PKG_CFLAGS) $(CPPFLAGS)
+ALL_CPPFLAGS = -D_GNU_SOURCE -Iinclude -I$(OBJ)/gen $(PKG_CFLAGS) $(CPPFLAGS_SECCOMP) $(CPPFLAGS)
 ALL_CFLAGS = -std=c17 -g -fPIE -fno-strict-overflow -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. \
              $(WARN) $(CFLAGS_$(MODE)) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack $(LDFLAGS_$(MODE)) $(LDFLAGS)

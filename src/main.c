@@ -7,14 +7,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ma/app.h"
 #include "ma/crypto.h"
 #include "ma/httpc.h"
+#include "ma/sandbox.h"
 #include "ma/sdnotify.h"
 #include "ma/version.h"
 
@@ -74,25 +72,6 @@ static int parse_options(int argc, char **argv, struct options *o)
         return -1;
     (void)fputs(usage, stderr);
     return EXIT_USAGE;
-}
-
-/* Seeds, codes and tokens pass through memory: no core dump, no tracing by others. Test builds stay traceable for
- * the leak checker. */
-static void harden(void)
-{
-    const struct rlimit none = {0, 0};
-    (void)setrlimit(RLIMIT_CORE, &none);
-#ifndef MA_TEST_HOOKS
-    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-#endif
-    (void)umask(0077);
-    struct rlimit files; /* connections are many; the hard limit is the operator's word */
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
-        files.rlim_cur = files.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &files);
-    }
-    (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGXFSZ, SIG_IGN); /* a file size limit is a write that fails, like a full disk */
 }
 
 static sigset_t block_signals(void)
@@ -197,6 +176,27 @@ static struct ma_log *open_log(const struct ma_conf *conf)
     return NULL;
 }
 
+/* Whether a listener that is not open yet wants CAP_NET_BIND_SERVICE. */
+static bool low_port(const char *listen)
+{
+    enum { PORT_UNPRIVILEGED = 1024 };
+    const char *colon = strrchr(listen, ':');
+    long port = colon && strncmp(listen, "unix:", 5) != 0 ? strtol(colon + 1, NULL, 10) : 0;
+    return port > 0 && port < PORT_UNPRIVILEGED;
+}
+
+/* After the libraries have what they need of the system, before anything of the outside is read. */
+static int shut_in(const struct ma_conf *conf, struct ma_log *log, char why[256])
+{
+    if (!ma_crypto_memory_locked())
+        ma_log(log, MA_LOG_WARN, "memory.not_locked", MA_KV_S("why", "keys may be swapped out: raise LimitMEMLOCK"));
+    if (ma_sandbox_privileges(low_port(conf->listen) || low_port(conf->metrics_listen)) != MA_OK) {
+        (void)snprintf(why, 256, "the kernel does not let capabilities be given up");
+        return MA_E_PERM;
+    }
+    return ma_sandbox_filter(conf->seccomp, log, why);
+}
+
 static int serve_with(const struct options *o, struct ma_conf *conf, struct ma_log *log, const sigset_t *signals)
 {
     char why[512] = "";
@@ -208,7 +208,11 @@ static int serve_with(const struct options *o, struct ma_conf *conf, struct ma_l
         ma_conf_free(conf);
         return EXIT_FAILURE;
     }
-    int r = ma_app_start(conf, clock, log, &app, why);
+    int r = shut_in(conf, log, why);
+    if (r == MA_OK)
+        r = ma_app_start(conf, clock, log, &app, why);
+    else
+        ma_conf_free(conf);
     if (r < 0) {
         ma_log(log, MA_LOG_ERROR, "start.failed", MA_KV_S("why", why));
         if (to_file) /* whoever started us looks here */
@@ -256,7 +260,7 @@ int main(int argc, char **argv)
     int status = parse_options(argc, argv, &o);
     if (status >= 0)
         return status;
-    harden();
+    ma_sandbox_process();
     if (ma_conf_load(o.config, &conf, why) < 0) {
         (void)fprintf(stderr, "%s\n", why);
         return EXIT_BAD_CONFIG;

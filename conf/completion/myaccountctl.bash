@@ -13,6 +13,7 @@ user list||
 user show|ID|
 user export|ID|
 user delete|ID|
+user reset-link|ID|
 method list|USER|
 method reset|USER [ID]|
 account list|USER|

@@ -110,7 +110,8 @@ struct ma_admin_teller {
 MA_MUST_USE int ma_admin_tell(const struct ma_admin_teller *t, struct ma_db *db, const struct ma_admin_news *news);
 
 struct ma_admin_env {
-    const struct ma_conf *conf; /* base_url, custom_domains, admin_socket, policy; copied at start and reload */
+    const struct ma_conf *conf; /* base_url, custom_domains, admin_socket, policy and
+                                 * notifications.reset_ttl; copied at start and reload */
     void *arg;                  /* of the callbacks */
     /* Runs fn in a transaction of its own on the writer: commits when fn returns MA_OK, rolls back otherwise.
      * Returns fn's status, or the commit's. Blocking; called from the admin threads. */

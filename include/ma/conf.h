@@ -132,6 +132,7 @@ struct ma_conf {
     } cors;
 
     const char *log_level;  /* "error", "warn", "info", "debug" */
+    const char *seccomp;    /* "auto", "require", "off" */
     const char *log_format; /* "auto", "json", "text" */
     const char *log_file;   /* "": standard error */
 };

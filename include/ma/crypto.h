@@ -13,6 +13,8 @@
  * MA_E_CRYPTO when a test fails. */
 MA_MUST_USE int ma_crypto_init(void);
 void ma_crypto_cleanup(void);
+/* Whether the keys' memory (ma_secure_alloc, private keys) is all locked, so that none of it is ever swapped out. */
+bool ma_crypto_memory_locked(void);
 
 /* --- comparing and wiping --- */
 bool ma_ct_eq(struct ma_span a, struct ma_span b); /* constant time for equal lengths */

@@ -164,6 +164,16 @@ MA_MUST_USE int ma_end_access(struct ma_ctx *ctx, struct ma_signins_ended *ret);
 
 /* --- a new password (reset.c) --- */
 
+/* What making a link takes; of a request, or of an operator's command. All borrowed. */
+struct ma_reset_env {
+    struct ma_db *db;
+    struct ma_vault *vault;
+    const struct ma_rand *rand;
+    const struct ma_conf *conf;
+    int64_t now_ms;
+};
+/* The token of a new link, which works for notifications.reset_ttl; only its MAC is kept. Write. */
+MA_MUST_USE int ma_reset_make(const struct ma_reset_env *env, struct ma_span user_id, char token[MA_TOKEN_LEN + 1]);
 /* Makes a link and sends it. *ret_sent false: too many. Write. */
 MA_MUST_USE int ma_reset_send(struct ma_ctx *ctx, const struct ma_reach *reach, size_t n, bool *ret_sent);
 /* The same after this user gave the right password and it was refused because it is known from a breach; to whom they

@@ -22,6 +22,7 @@ static const struct ma_command commands[] = {
     {"user show", "ID", ma_cmd_user_show, MA_NEED_DB, 0, 0, 1, 1},
     {"user export", "ID", ma_cmd_user_export, MA_NEED_DB | MA_NEED_VAULT, 0, 0, 1, 1},
     {"user delete", "ID", ma_cmd_user_delete, MA_NEED_DB | MA_NEED_VAULT, 0, 0, 1, 1},
+    {"user reset-link", "ID", ma_cmd_user_reset_link, MA_NEED_DB | MA_NEED_VAULT, 0, 0, 1, 1},
     {"method list", "USER", ma_cmd_method_list, MA_NEED_DB, 0, 0, 1, 1},
     {"method reset", "USER [ID]", ma_cmd_method_reset, MA_NEED_DB | MA_NEED_VAULT, 0, 0, 1, 2},
     {"account list", "USER", ma_cmd_account_list, MA_NEED_DB, 0, 0, 1, 1},
@@ -66,6 +67,7 @@ static const char usage_text[] =
     "  user list | show ID\n"
     "  user export ID                 everything that is held about a user, as one JSON document\n"
     "  user delete ID                 erase a user\n"
+    "  user reset-link ID             print a link that sets a new password, once\n"
     "  method list USER | reset USER [ID]\n"
     "  account list USER | check USER [ID]\n"
     "                                 connected accounts; check: whether their tokens can be renewed\n"

@@ -47,6 +47,7 @@ int ma_cmd_user_list(struct ma_cmd *c);
 int ma_cmd_user_show(struct ma_cmd *c);
 int ma_cmd_user_export(struct ma_cmd *c);
 int ma_cmd_user_delete(struct ma_cmd *c);
+int ma_cmd_user_reset_link(struct ma_cmd *c);
 int ma_cmd_vacuum(struct ma_cmd *c);
 int ma_cmd_method_list(struct ma_cmd *c);
 int ma_cmd_method_reset(struct ma_cmd *c);

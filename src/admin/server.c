@@ -81,6 +81,7 @@ static struct settings *settings_new(const struct ma_conf *conf)
         s->conf.base_url = ma_arena_strdup(s->arena, ma_span_str(conf->base_url));
         s->conf.admin_socket = ma_arena_strdup(s->arena, ma_span_str(conf->admin_socket));
         s->conf.policy = conf->policy;
+        s->conf.notifications.reset_ttl = conf->notifications.reset_ttl;
     }
     if (s->arena && s->conf.path && s->conf.base_url && s->conf.admin_socket && copy_domains(s, &conf->custom_domains))
         return s;

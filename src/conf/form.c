@@ -219,6 +219,13 @@ static const char *form_log_format(char *value)
                : "must be auto, json or text";
 }
 
+static const char *form_seccomp(char *value)
+{
+    return strcmp(value, "auto") == 0 || strcmp(value, "require") == 0 || strcmp(value, "off") == 0
+               ? NULL
+               : "must be auto, require or off";
+}
+
 static const char *form_jwks(char *value)
 {
     if (*value == '\0' || starts(value, "file:/") || is_url(value))
@@ -317,6 +324,7 @@ const char *ma_conf_form(enum conf_form form, char *value)
         [FORM_CIDR] = form_cidr,
         [FORM_LOG_LEVEL] = form_log_level,
         [FORM_LOG_FORMAT] = form_log_format,
+        [FORM_SECCOMP] = form_seccomp,
         [FORM_JWKS] = form_jwks,
         [FORM_MAIL] = form_mail,
         [FORM_GATEWAY] = form_gateway,

@@ -38,6 +38,7 @@ enum conf_form {
     FORM_CIDR,
     FORM_LOG_LEVEL,
     FORM_LOG_FORMAT,
+    FORM_SECCOMP,
     FORM_JWKS,
     FORM_MAIL,
     FORM_GATEWAY,

@@ -16,6 +16,7 @@
 
 static struct ma_crypto_table table;
 static bool table_ready;
+static bool memory_locked;
 static pthread_key_t thread_key;
 static _Thread_local struct ma_crypto_thread *thread_self;
 
@@ -153,9 +154,10 @@ int ma_crypto_init(void)
 {
     if (table_ready)
         return MA_OK;
-    /* Without locked pages (RLIMIT_MEMLOCK) the ordinary heap serves: see ma_secure_alloc. */
+    /* 1: all of it; 2: the pages are there but could not be locked (RLIMIT_MEMLOCK); 0: the ordinary heap serves, see
+     * ma_secure_alloc. */
     if (!CRYPTO_secure_malloc_initialized())
-        (void)CRYPTO_secure_malloc_init(SECURE_HEAP_BYTES, SECURE_HEAP_MIN_BLOCK);
+        memory_locked = CRYPTO_secure_malloc_init(SECURE_HEAP_BYTES, SECURE_HEAP_MIN_BLOCK) == 1;
     if (!table_fetch() || pthread_key_create(&thread_key, thread_free) != 0) {
         table_free();
         return ma_crypto_fail(MA_E_CRYPTO);
@@ -166,6 +168,11 @@ int ma_crypto_init(void)
         return ma_crypto_fail(MA_E_CRYPTO);
     }
     return MA_OK;
+}
+
+bool ma_crypto_memory_locked(void)
+{
+    return memory_locked;
 }
 
 void ma_crypto_cleanup(void)

@@ -4,6 +4,7 @@
 #include "ma/audit_hook.h"
 
 #include "audit_int.h"
+#include "ma/heartbeat.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -223,8 +224,12 @@ static void wait_for_work(struct ma_audit_hook *h, int64_t ms)
 static void *hook_main(void *arg)
 {
     struct ma_audit_hook *h = arg;
-    while (!atomic_load(&h->stopping))
-        wait_for_work(h, run_round(h));
+    if (ma_heartbeat_join(h->env.heartbeats, "audit webhook") < 0)
+        ma_log(h->env.log, MA_LOG_ERROR, "audit.webhook_unwatched");
+    while (!atomic_load(&h->stopping)) {
+        ma_heartbeat();
+        wait_for_work(h, ma_heartbeats_nap_ms(h->env.heartbeats, run_round(h)));
+    }
     return NULL;
 }
 

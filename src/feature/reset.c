@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Setting a new password through a link, after a change of the password was reported, or after the right one was
- * refused because it is known from a breach: the only times such links are made, so nobody can ask for one. A link
- * replaces the password and nothing else: second factors stay.
+ * refused because it is known from a breach, or because the operator made a link: the only times there are, so nobody
+ * can ask for one. A link replaces the password and nothing else: second factors stay.
  */
 #include "ma/signin.h"
 
@@ -10,9 +10,24 @@
 
 enum { HOUR_MS = 3600000 };
 
-static int token_mac(struct ma_ctx *ctx, struct ma_span token, uint8_t out[32])
+static int token_mac(struct ma_vault *v, struct ma_span token, uint8_t out[32])
 {
-    return ma_vault_mac(ctx->app->vault, "password-reset", MA_LIT(""), token, out);
+    return ma_vault_mac(v, "password-reset", MA_LIT(""), token, out);
+}
+
+int ma_reset_make(const struct ma_reset_env *env, struct ma_span user_id, char token[MA_TOKEN_LEN + 1])
+{
+    uint8_t mac[32];
+    int r = ma_id_token(env->rand, token);
+    if (r == MA_OK)
+        r = token_mac(env->vault, ma_span_of(token, MA_TOKEN_LEN), mac);
+    if (r < 0)
+        return r;
+    struct ma_reset row = {.token_mac = ma_span_of(mac, sizeof mac),
+                           .user_id = user_id,
+                           .created_at = env->now_ms,
+                           .expires_at = env->now_ms + env->conf->notifications.reset_ttl * 1000};
+    return ma_reset_insert(env->db, &row);
 }
 
 static int send_link(struct ma_ctx *ctx, const struct ma_reach *reach, size_t n, const char *token)
@@ -33,21 +48,13 @@ static int send_limited(struct ma_ctx *ctx, const struct ma_counter_rule *rule, 
 {
     struct ma_counter_state s;
     char token[MA_TOKEN_LEN + 1];
-    uint8_t mac[32];
     *ret_sent = false;
     int r = ma_counter_take(ctx->db, ctx->who.user_id, rule, ctx->now_ms, &s);
     if (r < 0 || !s.allowed)
         return r;
-    r = ma_id_token(ctx->app->rand, token);
-    if (r == MA_OK)
-        r = token_mac(ctx, ma_span_of(token, MA_TOKEN_LEN), mac);
-    if (r < 0)
-        return r;
-    struct ma_reset row = {.token_mac = ma_span_of(mac, sizeof mac),
-                           .user_id = ctx->who.user_id,
-                           .created_at = ctx->now_ms,
-                           .expires_at = ctx->now_ms + ctx->conf->notifications.reset_ttl * 1000};
-    r = ma_reset_insert(ctx->db, &row);
+    const struct ma_reset_env env = {
+        .db = ctx->db, .vault = ctx->app->vault, .rand = ctx->app->rand, .conf = ctx->conf, .now_ms = ctx->now_ms};
+    r = ma_reset_make(&env, ctx->who.user_id, token);
     if (r == MA_OK)
         r = send_link(ctx, reach, n, token);
     *ret_sent = r == MA_OK;
@@ -93,7 +100,7 @@ int ma_reset_find(struct ma_ctx *ctx, struct ma_span token, struct ma_reset *ret
     struct ma_user u;
     if (token.n != MA_TOKEN_LEN)
         return MA_E_NOTFOUND;
-    int r = token_mac(ctx, token, mac);
+    int r = token_mac(ctx->app->vault, token, mac);
     if (r == MA_OK)
         r = ma_reset_by_token(ctx->db, ctx->arena, ma_span_of(mac, sizeof mac), ret);
     if (r == MA_OK && (ret->used_at != 0 || ret->expires_at <= ctx->now_ms))

@@ -8,7 +8,7 @@ import { ACCOUNTS, CLIENTS, accountPath, connect, connectDaemon, connection, mem
 import { PASSWORD } from './lib/login.mjs';
 import { App, isIssued, isRefused } from './lib/oauth.mjs';
 import { Credential, create } from './lib/authenticator.mjs';
-import { UNDO, fields, isStrict, linkOf, notice, open, press } from './lib/notices.mjs';
+import { RESET, UNDO, fields, isStrict, linkOf, notice, open, press } from './lib/notices.mjs';
 import { Upstream } from './lib/upstream.mjs';
 import { SCOPES } from './lib/tokens.mjs';
 
@@ -135,6 +135,37 @@ test('the operator sets a password, and resets factors', async () => {
   assert.match((await open(d, one.link.path)).text, /cannot be restored/);
   assert.match((await press(d, one.link)).title, /could not be undone/);
   assert.deepEqual((await again(s).list()).map((m) => m.type).sort(), ['email', 'password']);
+});
+
+test('the operator makes a link for a new password', async (t) => {
+  const s = someone();
+  const text = d.ok('user', 'reset-link', s.user);
+  const link = linkOf(d, { text });
+  await t.test('it is one line, and kept as a MAC only', () => {
+    assert.equal(text, `${d.base}${RESET}?token=${link.token}\n`);
+    assert.equal(rows(s, 'sapi').at(-1).operation, 'reset_link');
+  });
+  await t.test('it sets the password under the policy, once', async () => {
+    assert.match((await press(d, link, 'set', { password: 'short' })).text, /password/i);
+    assert.equal((await press(d, link, 'set', { password: 'Zq7-set-through-the-link' })).status, 200);
+    await notice(d, 'password-changed', s.mail);
+    assert.equal((await open(d, link.path)).status, 404);
+  });
+  await t.test('it ends', async () => {
+    const late = linkOf(d, { text: d.ok('user', 'reset-link', s.user) });
+    assert.equal((await open(d, late.path)).status, 200);
+    d.advance(73 * 3600 * SECOND);
+    assert.equal((await open(d, late.path)).status, 404);
+  });
+  await t.test('it needs a user with a password', () => {
+    d.apply({ users: [user('google|no-password', { connection: undefined, email: 'np@example.com' })] });
+    for (const [id, said] of [['auth0|nobody', /no such user/], ['google|no-password', /no password/]]) {
+      const r = d.ctl('user', 'reset-link', id);
+      assert.equal(r.code, 1);
+      assert.match(r.err, said);
+      assert.equal(r.out, '');
+    }
+  });
 });
 
 test('new users are told nothing, unchanged ones neither', async () => {

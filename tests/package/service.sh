@@ -29,6 +29,9 @@ check 'files of ctl belong to the daemon' is "$(stat -c %U:%a /var/lib/myaccount
 check 'it starts and is ready' systemctl start myaccountd
 check 'its user, and no capability' is "$(ps -o user= -p "$(prop MainPID)") $(sed -n 's/^CapBnd:\t//p' "/proc/$(prop MainPID)/status")" 'myaccountd 0000000000000000'
 check 'a system call filter is on, and no new privileges' is "$(sed -nE 's/^(Seccomp|NoNewPrivs):\t//p' "/proc/$(prop MainPID)/status" | xargs)" '1 2'
+check 'and its own, narrower one' is "$(journalctl -u myaccountd -o cat | grep -c '"sandbox.filter"')" 1
+check 'nothing of the process is readable to its own user' is "$(stat -c %U "/proc/$(prop MainPID)/environ")" root
+check 'its memory is locked' is "$(journalctl -u myaccountd -o cat | grep -c 'memory.not_locked')" 0
 check 'its status' is "$(prop StatusText)" 'Serving 127.0.0.1:8080'
 check 'health through the admin socket' ctl health
 token=$(ctl token --user 'auth0|alice' --client demo --scope 'read:me:factors create:me:authentication_methods')

@@ -5,6 +5,7 @@
 
 #include <check.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include "../../src/deliver/audit_int.h"
 #include "../support/fixture.h"
 #include "ma/codec.h"
+#include "ma/heartbeat.h"
 
 static struct ma_fix f;
 static char why[256], secret_path[128], secret_ref[160];
@@ -146,6 +148,37 @@ START_TEST(test_body)
 }
 END_TEST
 
+static int no_writes(void *arg, int (*fn)(struct ma_db *, void *), void *fn_arg)
+{
+    (void)arg;
+    (void)fn;
+    (void)fn_arg;
+    return MA_E_BUSY;
+}
+
+/* A thread without a sign of life for ages is named, once it has given its first. */
+START_TEST(test_watched)
+{
+    enum { LIMIT_MS = 60000, AGES_MS = 1000000, TRIES = 3000 };
+    struct ma_audit_hook *h = NULL;
+    struct ma_heartbeats *beats = NULL;
+    T_OK(ma_heartbeats_new(LIMIT_MS, &beats));
+    const struct ma_courier_env env = {
+        .database = f.database, .clock = &f.clock.clock, .vault = f.app.vault, .heartbeats = beats, .write = no_writes};
+    T_OK(ma_audit_hook_start(&env, f.conf, &h, why));
+    const char *late = NULL;
+    for (int i = 0; i < TRIES && !late; i++) {
+        late = ma_heartbeats_late(beats, ma_heartbeats_now_ms() + AGES_MS);
+        (void)poll(NULL, 0, 1);
+    }
+    ck_assert_ptr_nonnull(late);
+    ck_assert_str_eq(late, "audit webhook");
+    ck_assert_ptr_null(ma_heartbeats_late(beats, ma_heartbeats_now_ms()));
+    ma_audit_hook_free(h);
+    ma_heartbeats_free(beats);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("audit hook");
@@ -154,6 +187,7 @@ int main(void)
     tcase_add_loop_test(t, test_secret, 0, (int)MA_COUNT(secrets));
     tcase_add_test(t, test_no_webhook);
     tcase_add_test(t, test_signature);
+    tcase_add_test(t, test_watched);
     tcase_add_loop_test(t, test_body, 0, (int)MA_COUNT(bodies));
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
