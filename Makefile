@@ -98,7 +98,7 @@ THREADED := $(patsubst tests/unit/%.c,$(OBJ)/tests/%,$(shell grep -slE 'pthread_
 C_FILES := $(sort $(shell find src include tests -name '*.[ch]' -not -path '*/node_modules/*' 2>/dev/null))
 
 .PHONY: all release packages run demo-reset test chaos chaos-programs test-programs tsan-programs node-modules promtool bench \
-        fuzz fuzz-replay lint tidy format format-check coverage install uninstall deb distcheck clean deps test-deps \
+        fuzz fuzz-campaign fuzz-replay lint tidy format format-check coverage install uninstall deb distcheck clean deps test-deps \
         fuzz-deps tidy-deps bench-deps deb-deps
 
 all: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl
@@ -260,6 +260,11 @@ fuzz: fuzz-deps
 	    -artifact_prefix=$(BUILD)/fuzz/found/ $(wildcard tests/fuzz/dict/$(FUZZ).dict) \
 	    $(BUILD)/fuzz/found/$(FUZZ) tests/fuzz/corpus/$(FUZZ)
 
+# make fuzz-campaign TIME=3600: every parser, in all that long
+fuzz-campaign: fuzz-deps
+	+@$(SUBMAKE) MODE=fuzz $(FUZZERS:%=$(BUILD)/fuzz/fuzz/%)
+	@BUILD=$(BUILD) tests/fuzz/campaign.sh $(TIME)
+
 fuzz-replay:
 	+@$(SUBMAKE) MODE=asan $(FUZZERS:%=$(BUILD)/asan/fuzz/replay_%)
 	@for f in $(FUZZERS); do $(BUILD)/asan/fuzz/replay_$$f tests/fuzz/corpus/$$f || exit 1; done
@@ -275,10 +280,11 @@ format:
 format-check:
 	@clang-format --dry-run -Werror $(C_FILES)
 
+# make coverage [SUITES="unit daemon fuzz"]
 coverage: test-deps
 	+@$(SUBMAKE) node-modules
 	+@$(SUBMAKE) MODE=cov test-programs
-	@BUILD=$(BUILD) tests/lint/coverage.sh
+	@BUILD=$(BUILD) tests/lint/coverage.sh $(SUITES)
 
 # --- installation ---
 # Each file as source>destination>mode; files under conf/ that name directories get the ones of this installation.

@@ -1,22 +1,45 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Runs the unit and daemon tests of the coverage build and prints what of src/ they reach, least covered files last.
+# Runs suites of the coverage build and prints what of src/ they reach, least covered files last. Arguments choose of unit,
+# daemon (with contract; the default is these two) and fuzz: the corpora, with what make fuzz has found beside them. With
+# fuzz alone, of the files that parse what the targets feed them.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-build=${BUILD:-build}/cov
+root=${BUILD:-build}
+build=$root/cov
+suites=${*:-unit daemon}
+parsers='^src/(cbor|webauthn|breach)/|^src/jose/(bearer|claims|dpop|jwk|jws)[.]c|^src/http/(target|screen|router)[.]c|^src/(base/(codec|jsonr|trace|utf8)|conf/(form|load|scan)|state/(clients|connections|load|rules|shapes))[.]c'
+export build root CK_TIMEOUT_MULTIPLIER=10 MA_BIN=$build
+
+try() { "$@" >/dev/null 2>&1 || echo "failed: ${*: -1}" >&2; }
+export -f try
+
+# Each of the files behind the command is its last argument; as many at once as there are CPUs.
+each() {
+    local command=$1
+    shift
+    printf '%s\0' "$@" | xargs -0 -n1 -P"$(nproc)" bash -c "$command" _
+}
+
+# shellcheck disable=SC2016 # for the inner shells
+run_suite() {
+    case $1 in
+    unit) each 'try "$build/tests/$(basename "$1" .c)"' tests/unit/test_*.c ;;
+    daemon) each 'try timeout -k 5 240 node --test "$1"' tests/daemon/*.test.mjs tests/contract/*.test.mjs ;;
+    fuzz) each 'n=$(basename "$1" .c); n=${n#fuzz_}; mkdir -p "$root/fuzz/found/$n"
+        try "$build/fuzz/replay_$n" "tests/fuzz/corpus/$n" "$root/fuzz/found/$n"' tests/fuzz/fuzz_*.c ;;
+    *) echo "no suite $1" >&2 ;;
+    esac
+}
+
 find "$build" -name '*.gcda' -delete
-for f in tests/unit/test_*.c; do
-    CK_TIMEOUT_MULTIPLIER=10 "$build/tests/$(basename "$f" .c)" >/dev/null 2>&1 || echo "failed: $f" >&2
-done
-for f in tests/daemon/*.test.mjs tests/contract/*.test.mjs; do
-    MA_BIN=$build timeout -k 5 240 node --test "$f" >/dev/null 2>&1 || echo "failed: $f" >&2
-done
-find "$build/src" -name '*.gcda' -print0 | xargs -0 gcov -n -b 2>/dev/null | awk '
+for s in $suites; do run_suite "$s"; done
+find "$build/src" -name '*.gcda' -print0 | xargs -0 gcov -n -b 2>/dev/null | awk -v wanted="$([ "$suites" = fuzz ] && echo "$parsers" || echo '^src/.*[.]c$')" '
     /^File / { file = $2; gsub("\047", "", file) }
     /^Lines executed:/ { split($0, a, /[:% ]+/); keep("l", a[3], a[5]) }
     /^Taken at least once:/ { split($0, a, /[:% ]+/); keep("b", a[5], a[7]) }
     function keep(kind, percent, n) {
-        if (file !~ /^src\/.*\.c$/ || (kind, file) in seen) return
+        if (file !~ wanted || (kind, file) in seen) return
         seen[kind, file] = 1
         hit[kind, file] = percent * n / 100; all[kind, file] = n
         sum[kind] += percent * n / 100; total[kind] += n
