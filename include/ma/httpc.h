@@ -31,6 +31,8 @@ struct ma_http_call {
     const char *const *headers; /* "Name: value", NULL-terminated, or NULL */
     struct ma_span body;
     const char *basic_user, *basic_password; /* HTTP Basic; NULL: none */
+    bool http2;                              /* HTTP/2 (RFC 9113) and nothing else; plain http by prior knowledge */
+    struct ma_span ca;                       /* PEM of authorities trusted beside the system's; empty: none */
     long timeout_ms;                         /* total; 0: 10,000 */
     size_t response_max;                     /* bytes; 0: 256 KiB */
     struct ma_net_policy policy;
@@ -40,6 +42,7 @@ struct ma_http_answer {
     struct ma_span body;         /* arena */
     struct ma_span content_type; /* arena; empty when absent */
     int64_t max_age_s;           /* Cache-Control max-age; -1 when absent */
+    int64_t retry_after_s;       /* Retry-After (RFC 9110 §10.2.3), a date as seconds from now; 0 when absent */
 };
 /* MA_OK for any HTTP status; MA_E_UPSTREAM (unreachable, TLS, refused by policy), MA_E_TIMEOUT,
  * MA_E_RANGE (too large). `why` is for the log: never contains the body or credentials. */
@@ -50,6 +53,7 @@ struct ma_mail {
     const char *url;      /* smtp://[user@]host:port or smtps:// */
     const char *password; /* NULL or "": none */
     const char *from, *to;
+    struct ma_span ca;      /* as in ma_http_call */
     struct ma_span message; /* RFC 5322, CRLF lines */
     long timeout_ms;
     struct ma_net_policy policy; /* mail relays are operator-named: private and loopback are always allowed */

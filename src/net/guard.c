@@ -95,6 +95,16 @@ bool ma_net_common(CURL *h, struct ma_guard *g, const char *scheme, long timeout
            curl_easy_setopt(h, CURLOPT_OPENSOCKETDATA, g) == CURLE_OK;
 }
 
+/* Debian's libcurl keeps looking into the system's directory of authorities when a blob takes the bundle's place. */
+bool ma_net_trust(CURL *h, struct ma_span ca)
+{
+    if (ca.n == 0)
+        return true;
+    struct curl_blob blob = {.len = ca.n, .flags = CURL_BLOB_COPY};
+    blob.data = (void *)(uintptr_t)ca.p; /* copied, not written to */
+    return curl_easy_setopt(h, CURLOPT_CAINFO_BLOB, &blob) == CURLE_OK;
+}
+
 bool ma_net_has_ctl(const char *s)
 {
     for (; *s; s++) {

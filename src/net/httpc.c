@@ -211,12 +211,20 @@ static long time_of(const struct ma_httpc *c, const struct ma_http_call *call)
     return max > 0 && (call->timeout_ms == 0 || call->timeout_ms > max) ? max : call->timeout_ms;
 }
 
+/* TLS agrees on the version (ALPN, RFC 7301); in the clear there is nothing to ask. */
+static long version_of(const struct ma_http_call *call, const struct ma_guard *g)
+{
+    if (!call->http2)
+        return CURL_HTTP_VERSION_1_1;
+    return g->public_ok ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
+}
+
 static bool set_up(struct ma_httpc *c, const struct ma_http_call *call, struct ma_guard *g, struct transfer *t,
                    struct curl_slist *headers)
 {
     CURL *h = c->h;
     return ma_net_common(h, g, g->public_ok ? "https" : "http", time_of(c, call)) && ma_net_cancellable(h, c) &&
-           curl_easy_setopt(h, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK &&
+           ma_net_trust(h, call->ca) && curl_easy_setopt(h, CURLOPT_HTTP_VERSION, version_of(call, g)) == CURLE_OK &&
            curl_easy_setopt(h, CURLOPT_URL, call->url) == CURLE_OK &&
            curl_easy_setopt(h, CURLOPT_USERAGENT, "myaccountd") == CURLE_OK &&
            curl_easy_setopt(h, CURLOPT_HTTPHEADER, headers) == CURLE_OK &&
@@ -249,11 +257,21 @@ static int explain(struct ma_httpc *c, CURLcode rc, const struct ma_guard *g, co
     return MA_E_UPSTREAM;
 }
 
+static bool version_ok(CURL *h, const struct ma_http_call *call)
+{
+    long version = 0;
+    return !call->http2 || (curl_easy_getinfo(h, CURLINFO_HTTP_VERSION, &version) == CURLE_OK &&
+                            version == (long)CURL_HTTP_VERSION_2_0);
+}
+
 static int take_answer(CURL *h, const struct transfer *t, struct ma_arena *a, struct ma_http_answer *ret)
 {
     char *type = NULL;
+    curl_off_t retry = 0;
     *ret = (struct ma_http_answer){.max_age_s = t->max_age_s};
     (void)curl_easy_getinfo(h, CURLINFO_RESPONSE_CODE, &ret->status);
+    if (curl_easy_getinfo(h, CURLINFO_RETRY_AFTER, &retry) == CURLE_OK && retry > 0)
+        ret->retry_after_s = retry < MAX_AGE_MAX ? retry : MAX_AGE_MAX;
     (void)curl_easy_getinfo(h, CURLINFO_CONTENT_TYPE, &type);
     ret->body = ma_arena_dup(a, ma_buf_view(&t->body));
     ret->content_type = ma_arena_dup(a, ma_span_str(type));
@@ -300,6 +318,10 @@ int ma_httpc_call(struct ma_httpc *c, const struct ma_http_call *call, struct ma
     if (set_up(c, call, &g, &t, headers)) {
         CURLcode rc = curl_easy_perform(c->h);
         r = rc == CURLE_OK ? take_answer(c->h, &t, a, ret) : explain(c, rc, &g, &t, why);
+        if (r == MA_OK && !version_ok(c->h, call)) {
+            (void)snprintf(why, 256, "the server does not speak HTTP/2");
+            r = MA_E_UPSTREAM;
+        }
     } else {
         (void)snprintf(why, 256, "unusable request");
         r = MA_E_INVAL;

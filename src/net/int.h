@@ -56,6 +56,8 @@ bool ma_net_set(CURL *h, const struct ma_lopt *v, size_t n);
 bool ma_net_common(CURL *h, struct ma_guard *g, const char *scheme, long timeout_ms);
 /* Makes a transfer on h end soon after ma_httpc_cancel. */
 bool ma_net_cancellable(CURL *h, struct ma_httpc *c);
+/* Authorities beside the system's, PEM, borrowed until the handle is reset; empty: none. */
+bool ma_net_trust(CURL *h, struct ma_span ca);
 /* True when s holds a byte that could end or split a protocol line. */
 bool ma_net_has_ctl(const char *s);
 

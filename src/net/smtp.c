@@ -107,7 +107,7 @@ static bool set_up(struct ma_httpc *c, struct attempt *at)
     CURL *h = c->mail;
     const struct ma_mail *m = at->m;
     bool ok = ma_net_common(h, &at->guard, at->t->scheme, m->timeout_ms) && ma_net_cancellable(h, c) &&
-              curl_easy_setopt(h, CURLOPT_URL, at->t->url) == CURLE_OK &&
+              ma_net_trust(h, m->ca) && curl_easy_setopt(h, CURLOPT_URL, at->t->url) == CURLE_OK &&
               curl_easy_setopt(h, CURLOPT_USE_SSL, at->ssl) == CURLE_OK &&
               curl_easy_setopt(h, CURLOPT_FRESH_CONNECT, 1L) == CURLE_OK &&
               curl_easy_setopt(h, CURLOPT_FORBID_REUSE, 1L) == CURLE_OK &&

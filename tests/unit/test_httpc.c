@@ -36,6 +36,10 @@ static void set_up(void)
     S.routes[5] = (struct ts_route){"/fail", "HTTP/1.1 500 No\r\nContent-Length: 3", "bad", 0};
     S.routes[6] =
         (struct ts_route){"/noage", "HTTP/1.1 200 OK\r\nCache-Control: max-age=12x\r\nContent-Length: 0", "", 0};
+    S.routes[7] = (struct ts_route){"/later", "HTTP/1.1 503 No\r\nRetry-After: 7\r\nContent-Length: 0", "", 0};
+    S.routes[8] =
+        (struct ts_route){"/never", "HTTP/1.1 503 No\r\nretry-after: 99999999999\r\nContent-Length: 0", "", 0};
+    S.routes[9] = (struct ts_route){"/whenever", "HTTP/1.1 503 No\r\nRetry-After: soon\r\nContent-Length: 0", "", 0};
     ck_assert(ts_start(&S));
     ck_assert_int_eq(ma_httpc_new(&C), MA_OK);
     A = ma_arena_new(16384, 4u << 20);
@@ -89,6 +93,29 @@ START_TEST(statuses_and_ages)
     ck_assert_int_eq(ans.max_age_s, -1);
     ck_assert_int_eq(call_path("/missing", (struct ma_http_call){0}, &ans), MA_OK);
     ck_assert_int_eq((int)ans.status, 404);
+}
+END_TEST
+
+START_TEST(retry_after)
+{
+    struct ma_http_answer ans;
+    ck_assert_int_eq(call_path("/later", (struct ma_http_call){0}, &ans), MA_OK);
+    ck_assert_int_eq(ans.retry_after_s, 7);
+    ck_assert_int_eq(call_path("/never", (struct ma_http_call){0}, &ans), MA_OK);
+    ck_assert_int_eq(ans.retry_after_s, 31536000);
+    ck_assert_int_eq(call_path("/whenever", (struct ma_http_call){0}, &ans), MA_OK);
+    ck_assert_int_eq(ans.retry_after_s, 0);
+    ck_assert_int_eq(call_path("/ok", (struct ma_http_call){0}, &ans), MA_OK);
+    ck_assert_int_eq(ans.retry_after_s, 0);
+}
+END_TEST
+
+/* A server that answers in HTTP/1.1 whatever it is asked in: the answer is not taken. */
+START_TEST(http2_or_nothing)
+{
+    struct ma_http_answer ans;
+    ck_assert_int_eq(call_path("/ok", (struct ma_http_call){.http2 = true}, &ans), MA_E_UPSTREAM);
+    ck_assert_int_eq(call_path("/ok", (struct ma_http_call){0}, &ans), MA_OK);
 }
 END_TEST
 
@@ -423,6 +450,8 @@ static Suite *suite(void)
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, get);
     tcase_add_test(t, statuses_and_ages);
+    tcase_add_test(t, retry_after);
+    tcase_add_test(t, http2_or_nothing);
     tcase_add_test(t, post);
     tcase_add_test(t, empty_post);
     tcase_add_test(t, injection);

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define TS_MAYBE __attribute__((unused))
-#define TS_ROUTES 8
+#define TS_ROUTES 12
 #define TS_TEXT 65536
 
 struct ts_route {
