@@ -129,6 +129,10 @@ $(OBJ)/myaccountctl: $(OBJ)/src/tool/myaccountctl.o $(LIB)
 $(OBJ)/tests/%: $(OBJ)/tests/unit/%.o $(SUPPORT_OBJ) $(LIB)
 	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ $(LDLIBS) $(CHECK_LIBS) -o $@
 
+# What a daemon test wants in the outbox.
+$(OBJ)/tests/put_push: $(OBJ)/tests/daemon/put_push.o $(LIB)
+	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $^ $(LDLIBS) -o $@
+
 # The daemon on a failing disk and with failing allocations. The allocator comes before the sanitizer has started.
 $(OBJ)/chaos/myaccountd: $(OBJ)/src/main.o $(CHAOS_OBJ) $(LIB)
 	@mkdir -p $(@D)
@@ -218,7 +222,7 @@ test: test-deps
 	+@$(SUBMAKE) node-modules promtool
 	+@MAKE='$(MAKE)' BUILD='$(BUILD)' tests/run $(TESTS)
 
-test-programs: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl $(UNIT) $(REPLAY) $(OBJ)/chaos/myaccountd
+test-programs: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl $(UNIT) $(REPLAY) $(OBJ)/chaos/myaccountd $(OBJ)/tests/put_push
 chaos-programs: packages $(OBJ)/myaccountctl $(OBJ)/chaos/myaccountd
 tsan-programs: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl $(THREADED)
 

@@ -56,10 +56,19 @@ struct ma_conf {
         const char *email_password; /* secret reference for the SMTP user in the URL; "" none */
         const char *email_from;
         const char *sms, *voice, *push;
-        const char *sms_account;  /* Twilio-compatible account id (HTTP Basic user); "" none */
-        const char *sms_password; /* secret reference for it; "" none */
-        const char *sms_from;     /* sender number or service id; "" none */
-        const char *templates;    /* directory of replacement message texts; "" built in */
+        const char *sms_account;     /* Twilio-compatible account id (HTTP Basic user); "" none */
+        const char *sms_password;    /* secret reference for it; "" none */
+        const char *sms_from;        /* sender number or service id; "" none */
+        const char *push_token;      /* secret reference of the bearer token for a push gateway; "" none */
+        const char *fcm_credentials; /* secret reference of a service account's JSON; "" no FCM */
+        const char *fcm_url;
+        const char *apns_key;                                /* secret reference of a token signing key; "" no APNs */
+        const char *apns_key_id, *apns_team_id, *apns_topic; /* set where apns_key is */
+        bool apns_sandbox;
+        const char *apns_url;   /* "" Apple's, by apns_sandbox */
+        const char *apns_alert; /* text of the notification */
+        const char *ca_file; /* authorities trusted beside the system's: "/path", "file:/path", "cred:name"; "" none */
+        const char *templates; /* directory of replacement message texts; "" built in */
     } delivery;
 
     struct {

@@ -140,6 +140,10 @@ MA_MUST_USE int ma_jwt_peek(struct ma_arena *a, struct ma_span compact, struct m
 MA_MUST_USE int ma_jose_sign(struct ma_jose *j, struct ma_arena *a, enum ma_jws_alg alg, const char *typ,
                              const char *claims, struct ma_span *ret);
 
+/* The same with a key that is not the own ring's: what another service knows the operator by. typ is "JWT". */
+MA_MUST_USE int ma_jwt_sign_with(struct ma_arena *a, const struct ma_key *key, enum ma_jws_alg alg, const char *kid,
+                                 const char *claims, struct ma_span *ret);
+
 /* The claims set, JSON text (arena), of an id_token that a key of the own ring signed; nothing in it is checked, its
  * expiry neither. MA_E_AUTH: no such token. */
 MA_MUST_USE int ma_jose_own_claims(struct ma_jose *j, struct ma_arena *a, struct ma_span compact, int64_t now_ms,

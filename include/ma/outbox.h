@@ -19,7 +19,7 @@ const char *ma_channel_name(enum ma_channel c); /* "email"; static */
 struct ma_message {
     enum ma_channel channel;
     struct ma_span user_id;
-    struct ma_span to;         /* address or number */
+    struct ma_span to;         /* address or number; push: "GCM:<token>" or "APNS:<token>" */
     const char *template_name; /* "enroll-code" */
     struct ma_span code;       /* empty: none */
     struct ma_span tenant;     /* tenant.friendly_name */
@@ -29,8 +29,12 @@ struct ma_message {
     struct ma_span what, when, browser, address; /* of a change */
     const char *link;                            /* of trusted parts, put as it is; NULL: none */
     int hours;                                   /* how long it works */
-    struct ma_span data;                         /* push: a JSON object the provider receives; empty: none */
+    struct ma_span data;                         /* push: a JSON object of strings for the app; empty: none */
 };
+
+/* Reads the files that the delivery settings name, and says what is wrong with them ("delivery.KEY: ..."); nothing is
+ * made or sent. MA_E_INVAL, MA_E_NOTFOUND, MA_E_PERM, MA_E_IO, MA_E_NOMEM. */
+MA_MUST_USE int ma_delivery_check(const struct ma_conf *conf, char why[256]);
 
 struct ma_templates; /* built-in texts, replaced by files of delivery.templates */
 MA_MUST_USE int ma_templates_load(const char *directory, struct ma_templates **ret, char why[256]);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "ma/breached.h"
+#include "ma/outbox.h"
 #include "ma/tls.h"
 
 enum { FILES_ARENA_MAX = 1 << 20 };
@@ -92,6 +93,8 @@ int ma_app_check(const struct ma_conf *conf, char why[512])
     ma_tls_free(t);
     if (r == MA_OK)
         r = check_breached(conf, text);
+    if (r == MA_OK)
+        r = ma_delivery_check(conf, text);
     ma_log_free(log);
     if (r < 0)
         (void)snprintf(why, 512, "%s", text[0] ? text : ma_err_text(r));

@@ -123,13 +123,35 @@ static bool has_user(const char *mail_url)
     return strncmp(mail_url, "smtp", 4) == 0 && strchr(mail_url, '@');
 }
 
+static int check_push(const struct ctx *x)
+{
+    const struct ma_conf *c = x->c;
+    const struct {
+        const char *name, *value;
+    } with_key[] = {{"apns_key_id", c->delivery.apns_key_id},
+                    {"apns_team_id", c->delivery.apns_team_id},
+                    {"apns_topic", c->delivery.apns_topic}};
+    for (size_t i = 0; i < MA_COUNT(with_key); i++) {
+        if (*c->delivery.apns_key && !*with_key[i].value)
+            return ma_conf_fault(x->fault, ma_conf_line(x->places, "delivery", "apns_key"),
+                                 "delivery.apns_key needs delivery.%s", with_key[i].name);
+        if (!*c->delivery.apns_key && *with_key[i].value)
+            return fault_at(x, "delivery", with_key[i].name, "needs delivery.apns_key");
+    }
+    if (c->delivery.apns_sandbox && *c->delivery.apns_url)
+        return fault_at(x, "delivery", "apns_sandbox", "says nothing where delivery.apns_url is set");
+    if (*c->delivery.push_token && strncmp(c->delivery.push, "http", 4) != 0)
+        return fault_at(x, "delivery", "push_token", "needs a gateway in delivery.push");
+    return MA_OK;
+}
+
 static int check_delivery(const struct ctx *x)
 {
     if (*x->c->delivery.email_password && !has_user(x->c->delivery.email))
         return fault_at(x, "delivery", "email_password", "needs a user in delivery.email: smtp://user@host");
     if (*x->c->delivery.sms_password && !*x->c->delivery.sms_account)
         return fault_at(x, "delivery", "sms_password", "needs delivery.sms_account");
-    return MA_OK;
+    return check_push(x);
 }
 
 static int check_audit(const struct ctx *x)

@@ -268,6 +268,35 @@ static const char *form_webhook(char *value)
     return *value == '\0' || is_url(value) ? NULL : "must be https://..., or http://... on a loopback host";
 }
 
+static const char *form_endpoint(char *value)
+{
+    return is_url(value) && !strchr(value, '?') ? NULL : "must be https://..., or http://... on a loopback host";
+}
+
+/* Key and team ids of Apple developer accounts. */
+static const char *form_apple_id(char *value)
+{
+    size_t n = 0;
+    while ((value[n] >= 'A' && value[n] <= 'Z') || (value[n] >= '0' && value[n] <= '9'))
+        n++;
+    return value[n] == '\0' && (n == 0 || n == 10) ? NULL : "must be ten characters of A-Z and 0-9";
+}
+
+/* A bundle id. */
+static const char *form_topic(char *value)
+{
+    for (const char *p = value; *p; p++)
+        if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || strchr("-._", *p)))
+            return "must be a bundle id, like com.example.guardian";
+    return strlen(value) <= 255 ? NULL : "must be at most 255 characters";
+}
+
+static const char *form_alert(char *value)
+{
+    return ma_utf8_valid(ma_span_str(value)) && *value && strlen(value) <= 500 ? NULL
+                                                                               : "must be UTF-8 of 1 to 500 bytes";
+}
+
 static bool is_credential(const char *name)
 {
     for (const char *p = name; *p; p++)
@@ -329,6 +358,10 @@ const char *ma_conf_form(enum conf_form form, char *value)
         [FORM_MAIL] = form_mail,
         [FORM_GATEWAY] = form_gateway,
         [FORM_WEBHOOK] = form_webhook,
+        [FORM_ENDPOINT] = form_endpoint,
+        [FORM_APPLE_ID] = form_apple_id,
+        [FORM_TOPIC] = form_topic,
+        [FORM_ALERT] = form_alert,
         [FORM_SECRET] = form_secret,
         [FORM_ADDRESS] = form_address,
         [FORM_HEADER] = form_header,

@@ -198,6 +198,7 @@ int ma_send_email(struct ma_send *s)
                            .to = to,
                            .message = message,
                            .timeout_ms = MAIL_TIMEOUT_MS,
+                           .ca = t->ca,
                            .policy = t->policy};
     return ma_httpc_mail(s->http, &mail, s->why);
 }

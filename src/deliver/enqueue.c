@@ -56,7 +56,8 @@ static int write_letter(const struct ma_templates *t, struct ma_arena *a, const 
 
 static bool message_ok(const struct ma_message *m)
 {
-    return m->channel < MA_CHANNEL__COUNT && m->to.n > 0 && m->to.n <= MA_ADDRESS_MAX && ma_utf8_valid(m->to) &&
+    size_t max = m->channel == MA_CHANNEL_PUSH ? MA_DEVICE_MAX : MA_ADDRESS_MAX;
+    return m->channel < MA_CHANNEL__COUNT && m->to.n > 0 && m->to.n <= max && ma_utf8_valid(m->to) &&
            !ma_utf8_has_control(m->to);
 }
 

@@ -6,7 +6,7 @@
 #include "ma/codec.h"
 #include "ma/jsonr.h"
 #include "ma/jsonw.h"
-#include "int.h"
+#include "push_int.h"
 
 #include <stdio.h>
 
@@ -15,6 +15,14 @@ static const char *const channel_names[MA_CHANNEL__COUNT + 1] = {"email", "sms",
 const char *ma_channel_name(enum ma_channel c)
 {
     return c < MA_CHANNEL__COUNT ? channel_names[c] : "unknown";
+}
+
+enum ma_channel ma_channel_parse(struct ma_span name)
+{
+    int c = 0;
+    while (c < MA_CHANNEL__COUNT && !ma_span_eq_str(name, channel_names[c]))
+        c++;
+    return (enum ma_channel)c;
 }
 
 static void put_optional(struct ma_jw *w, const char *key, struct ma_span value)
@@ -166,8 +174,10 @@ static void mask_email(struct ma_span to, const uint8_t *at, char out[MA_MASKED_
 void ma_address_mask(struct ma_span to, char out[MA_MASKED_MAX])
 {
     enum { HEAD = 2, TAIL = 4, SHORTEST = 8 };
-    snprintf(out, MA_MASKED_MAX, "***");
-    if (to.n == 0 || !ma_utf8_valid(to))
+    struct ma_span token;
+    enum ma_push_service service = ma_push_service(to, &token);
+    snprintf(out, MA_MASKED_MAX, service == MA_PUSH_GCM ? "GCM:***" : service == MA_PUSH_APNS ? "APNS:***" : "***");
+    if (service != MA_PUSH_OTHER || to.n == 0 || !ma_utf8_valid(to))
         return;
     const uint8_t *at = memrchr(to.p, '@', to.n);
     if (at)

@@ -29,6 +29,14 @@ int ma_gateway_verdict(long status)
     }
 }
 
+int64_t ma_gateway_wait_ms(const struct ma_http_answer *answer)
+{
+    if (answer->status != 429 && answer->status != 503)
+        return 0;
+    int64_t most_s = MA_GATEWAY_WAIT_MAX_MS / 1000;
+    return (answer->retry_after_s < most_s ? answer->retry_after_s : most_s) * 1000;
+}
+
 static void put_field(struct ma_arena *a, struct ma_buf *out, const char *key, struct ma_span value)
 {
     char *text = ma_pct_encode(a, value);
@@ -55,23 +63,24 @@ static void put_xml(struct ma_buf *out, struct ma_span s)
     }
 }
 
-/* Posts to the channel's URL and judges the answer. */
-static int post(struct ma_send *s, const char *content_type, struct ma_span body, bool authenticate)
+/* Posts to the channel's URL and judges the answer. bearer: "" or a header of its own. */
+static int post(struct ma_send *s, const char *content_type, struct ma_span body, const char *bearer)
 {
     const struct ma_transports *t = s->transports;
     const char *type = ma_arena_printf(s->a, "Content-Type: %s", content_type);
     /* a gateway that knows the header can tell a repetition after a crash */
     const char *key = ma_arena_printf(s->a, "Idempotency-Key: %s", s->id);
-    if (!type || !key)
+    if (!type || !key || !bearer)
         return MA_E_NOMEM;
-    const char *const headers[] = {type, key, NULL};
-    bool basic = authenticate && t->sms_account[0];
+    const char *const headers[] = {type, key, bearer[0] ? bearer : NULL, NULL};
+    bool basic = s->letter->channel != MA_CHANNEL_PUSH && t->sms_account[0];
     struct ma_http_call call = {.method = "POST",
                                 .url = t->by[s->letter->channel].url,
                                 .headers = headers,
                                 .body = body,
                                 .basic_user = basic ? t->sms_account : NULL,
                                 .basic_password = basic ? t->sms_password : NULL,
+                                .ca = t->ca,
                                 .timeout_ms = GATEWAY_TIMEOUT_MS,
                                 .response_max = GATEWAY_ANSWER_MAX,
                                 .policy = t->policy};
@@ -79,6 +88,7 @@ static int post(struct ma_send *s, const char *content_type, struct ma_span body
     int r = ma_httpc_call(s->http, &call, s->a, &answer, s->why);
     if (r < 0)
         return r;
+    s->wait_ms = ma_gateway_wait_ms(&answer);
     r = ma_gateway_verdict(answer.status);
     if (r < 0)
         snprintf(s->why, sizeof s->why, "the gateway answered %ld", answer.status);
@@ -91,7 +101,7 @@ static int post_form(struct ma_send *s, const struct ma_buf *form)
         snprintf(s->why, sizeof s->why, "the message cannot be encoded");
         return ma_buf_err(form) == MA_E_RANGE ? MA_E_INVAL : ma_buf_err(form);
     }
-    return post(s, "application/x-www-form-urlencoded", ma_buf_view(form), true);
+    return post(s, "application/x-www-form-urlencoded", ma_buf_view(form), "");
 }
 
 static void put_from(struct ma_send *s, struct ma_buf *form)
@@ -132,5 +142,7 @@ int ma_send_voice(struct ma_send *s)
 
 int ma_send_push(struct ma_send *s)
 {
-    return post(s, "application/json", s->letter->json, false);
+    const char *token = s->transports->push_token;
+    return post(s, "application/json", s->letter->json,
+                token[0] ? ma_arena_printf(s->a, "Authorization: Bearer %s", token) : "");
 }

@@ -3,12 +3,13 @@
  */
 #include "ma/outbox.h"
 
-#include "int.h"
+#include "push_int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SETTINGS_MAX (512u * 1024u) /* bytes of all strings and secrets */
+#define SETTINGS_MAX (2u * 1024u * 1024u) /* bytes of all strings and secrets */
+#define CA_MAX (512u * 1024u)             /* bytes of the file of authorities */
 
 static bool starts(const char *s, const char *prefix)
 {
@@ -108,9 +109,49 @@ static int set_strings(struct ma_transports *t, const struct ma_conf *conf, char
     return r;
 }
 
-static int fill(struct ma_transports *t, const struct ma_conf *conf, char why[256])
+static int set_ca(struct ma_transports *t, const struct ma_conf *conf, char why[256])
+{
+    char reason[256] = "";
+    if (!conf->delivery.ca_file || !conf->delivery.ca_file[0])
+        return MA_OK;
+    int r = ma_public_load(t->a, conf->delivery.ca_file, CA_MAX, &t->ca, reason);
+    if (r < 0) {
+        snprintf(why, 256, "delivery.ca_file: %.200s", reason[0] ? reason : ma_err_text(r));
+        return r;
+    }
+    static const char begin[] = "-----BEGIN CERTIFICATE-----";
+    if (memmem(t->ca.p, t->ca.n, begin, sizeof begin - 1))
+        return MA_OK;
+    snprintf(why, 256, "delivery.ca_file: holds no certificate in PEM");
+    return MA_E_INVAL;
+}
+
+static int set_push(struct ma_transports *t, const struct ma_conf *conf, char why[256])
+{
+    int r = load_secret(t, "push_token", conf->delivery.push_token, &t->push_token, why);
+    if (r == MA_OK && conf->delivery.fcm_credentials && conf->delivery.fcm_credentials[0])
+        r = ma_fcm_load(t->a, conf, &t->fcm, why);
+    if (r == MA_OK && conf->delivery.apns_key && conf->delivery.apns_key[0])
+        r = ma_apns_load(t->a, conf, &t->apns, why);
+    return r;
+}
+
+/* Everything but the transports by channel. */
+static int read_settings(struct ma_transports *t, const struct ma_conf *conf, char why[256])
 {
     int r = set_strings(t, conf, why);
+    if (r == MA_OK)
+        r = set_ca(t, conf, why);
+    if (r == MA_OK)
+        r = set_push(t, conf, why);
+    t->policy = (struct ma_net_policy){.allow_private = conf->network.allow_private,
+                                       .allow_http_loopback = conf->network.allow_http_loopback};
+    return r;
+}
+
+static int fill(struct ma_transports *t, const struct ma_conf *conf, char why[256])
+{
+    int r = read_settings(t, conf, why);
     if (r < 0)
         return r;
     const char *urls[MA_CHANNEL__COUNT] = {conf->delivery.email, conf->delivery.sms, conf->delivery.voice,
@@ -124,19 +165,19 @@ static int fill(struct ma_transports *t, const struct ma_conf *conf, char why[25
         snprintf(why, 256, "delivery.email_from: must be a plain address such as no-reply@example.com");
         return MA_E_INVAL;
     }
-    t->policy = (struct ma_net_policy){.allow_private = conf->network.allow_private,
-                                       .allow_http_loopback = conf->network.allow_http_loopback};
     return MA_OK;
 }
 
-int ma_transports_new(const struct ma_conf *conf, struct ma_transports **ret, char why[256])
+static int make(int (*set)(struct ma_transports *, const struct ma_conf *, char *), const struct ma_conf *conf,
+                struct ma_transports **ret, char why[256])
 {
     snprintf(why, 256, "out of memory");
     struct ma_transports *t = calloc(1, sizeof *t);
     if (!t)
         return MA_E_NOMEM;
+    atomic_init(&t->refs, 1);
     t->a = ma_arena_new(MA_ARENA_FIRST, SETTINGS_MAX);
-    int r = t->a ? fill(t, conf, why) : MA_E_NOMEM;
+    int r = t->a ? set(t, conf, why) : MA_E_NOMEM;
     if (r < 0) {
         ma_transports_free(t);
         return r;
@@ -146,10 +187,28 @@ int ma_transports_new(const struct ma_conf *conf, struct ma_transports **ret, ch
     return MA_OK;
 }
 
+int ma_transports_new(const struct ma_conf *conf, struct ma_transports **ret, char why[256])
+{
+    return make(fill, conf, ret, why);
+}
+
+int ma_transports_read(const struct ma_conf *conf, struct ma_transports **ret, char why[256])
+{
+    return make(read_settings, conf, ret, why);
+}
+
+struct ma_transports *ma_transports_ref(struct ma_transports *t)
+{
+    atomic_fetch_add(&t->refs, 1);
+    return t;
+}
+
 void ma_transports_free(struct ma_transports *t)
 {
-    if (!t)
+    if (!t || atomic_fetch_sub(&t->refs, 1) > 1)
         return;
+    ma_fcm_clear(t->fcm);
+    ma_apns_clear(t->apns);
     for (size_t i = 0; i < t->n_spools; i++)
         ma_spool_close(&t->spools[i]);
     ma_arena_free(t->a);
@@ -173,14 +232,47 @@ void ma_transports_inherit(struct ma_transports *t, const struct ma_transports *
         }
 }
 
+int ma_letter_line(const struct ma_transports *t, const struct ma_letter *l)
+{
+    struct ma_span token;
+    enum ma_push_service service = MA_PUSH_OTHER;
+    if (l->channel == MA_CHANNEL_PUSH)
+        service = ma_push_service(l->to, &token);
+    if (service == MA_PUSH_GCM && t->fcm)
+        return MA_LINE_FCM;
+    if (service == MA_PUSH_APNS && t->apns)
+        return MA_LINE_APNS;
+    return (int)l->channel;
+}
+
+static int no_transport(struct ma_send *s)
+{
+    struct ma_span token;
+    bool push = s->letter->channel == MA_CHANNEL_PUSH;
+    enum ma_push_service service = push ? ma_push_service(s->letter->to, &token) : MA_PUSH_OTHER;
+    const char *key = service == MA_PUSH_GCM    ? "delivery.fcm_credentials or delivery.push"
+                      : service == MA_PUSH_APNS ? "delivery.apns_key or delivery.push"
+                                                : NULL;
+    if (key)
+        snprintf(s->why, sizeof s->why, "no transport is configured for the service of this device: set %s", key);
+    else
+        snprintf(s->why, sizeof s->why, "no transport is configured for this channel");
+    return MA_E_INVAL;
+}
+
 typedef int sender(struct ma_send *s);
 
 int ma_send_letter(struct ma_send *s)
 {
-    static sender *const remote[MA_CHANNEL__COUNT] = {ma_send_email, ma_send_sms, ma_send_voice, ma_send_push};
+    static sender *const remote[MA_LINE__COUNT] = {ma_send_email, ma_send_sms, ma_send_voice,
+                                                   ma_send_push,  ma_send_fcm, ma_send_apns};
     s->why[0] = 0;
+    s->wait_ms = 0;
     if (s->letter->channel >= MA_CHANNEL__COUNT)
         return MA_E_INVAL;
+    int line = ma_letter_line(s->transports, s->letter);
+    if (line >= MA_CHANNEL__COUNT)
+        return remote[line](s);
     struct ma_transport *t = &s->transports->by[s->letter->channel];
     switch (t->kind) {
     case MA_TRANSPORT_SPOOL:
@@ -191,6 +283,5 @@ int ma_send_letter(struct ma_send *s)
     case MA_TRANSPORT_NONE:
         break;
     }
-    snprintf(s->why, sizeof s->why, "no transport is configured for this channel");
-    return MA_E_INVAL;
+    return no_transport(s);
 }

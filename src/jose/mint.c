@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Minting access tokens (RFC 9068) and client assertions (RFC 7523): libjwt holds header and claims, an own key
- * signs.
+ * Minting access tokens (RFC 9068), client assertions (RFC 7523) and what other services ask for: libjwt holds header
+ * and claims, a key of ours signs.
  */
 #include "ma/jose.h"
 #include "int.h"
@@ -81,11 +81,11 @@ static int add_amr(jwt_t *t, struct ma_arena *a, const char *const *amr)
     return from_errno(jwt_add_grants_json(t, (const char *)b.p));
 }
 
-static int add_headers(jwt_t *t, const struct ma_jwk *key, enum ma_jws_alg alg, const char *typ)
+static int add_headers(jwt_t *t, const char *kid, enum ma_jws_alg alg, const char *typ)
 {
     int rc = jwt_add_header(t, "alg", ma_jws_alg_name(alg));
     if (rc == 0)
-        rc = jwt_add_header(t, "kid", key->kid);
+        rc = jwt_add_header(t, "kid", kid);
     if (rc == 0)
         rc = jwt_add_header(t, "typ", typ);
     return from_errno(rc);
@@ -123,23 +123,36 @@ static int encode(jwt_t *t, const struct ma_key *key, enum ma_jws_alg alg, struc
     return ma_buf_err(b);
 }
 
-/* Header and signature of the own key of this algorithm around the claims in t. */
+struct signer {
+    const struct ma_key *key;
+    enum ma_jws_alg alg;
+    const char *kid;
+};
+
+/* Header and signature around the claims in t. */
+static int sign(struct ma_arena *a, jwt_t *t, const struct signer *by, const char *typ, struct ma_span *ret)
+{
+    struct ma_buf b;
+    ma_buf_init_arena(&b, a, 2048, MA_TOKEN_MAX);
+    int r = add_headers(t, by->kid, by->alg, typ);
+    if (r == MA_OK)
+        r = encode(t, by->key, by->alg, &b);
+    if (r < 0)
+        return r;
+    *ret = ma_arena_dup(a, ma_buf_view(&b)); /* with its NUL */
+    return ret->p ? MA_OK : MA_E_NOMEM;
+}
+
+/* The same with the own key of this algorithm. */
 static int finish(struct ma_jose *j, struct ma_arena *a, jwt_t *t, enum ma_jws_alg alg, const char *typ,
                   struct ma_span *ret)
 {
     MA_CLEANUP(ma_ring_unref_p) struct ma_ring *ring = ma_jose_ring(j);
     const struct ma_jwk *key = ma_ring_signer(ring, alg);
-    struct ma_buf b;
     if (!key)
         return MA_E_UNSUPPORTED;
-    ma_buf_init_arena(&b, a, 2048, MA_TOKEN_MAX);
-    int r = add_headers(t, key, alg, typ);
-    if (r == MA_OK)
-        r = encode(t, key->key, alg, &b);
-    if (r < 0)
-        return r;
-    *ret = ma_arena_dup(a, ma_buf_view(&b)); /* with its NUL */
-    return ret->p ? MA_OK : MA_E_NOMEM;
+    const struct signer by = {key->key, alg, key->kid};
+    return sign(a, t, &by, typ, ret);
 }
 
 int ma_jose_mint(struct ma_jose *j, struct ma_arena *a, const struct ma_mint *m, struct ma_span *ret)
@@ -186,4 +199,16 @@ int ma_jose_sign(struct ma_jose *j, struct ma_arena *a, enum ma_jws_alg alg, con
         return MA_E_NOMEM;
     int r = from_errno(jwt_add_grants_json(t, claims));
     return r == MA_OK ? finish(j, a, t, alg, typ, ret) : r;
+}
+
+int ma_jwt_sign_with(struct ma_arena *a, const struct ma_key *key, enum ma_jws_alg alg, const char *kid,
+                     const char *claims, struct ma_span *ret)
+{
+    MA_CLEANUP(jwt_free_p) jwt_t *t = NULL;
+    const struct signer by = {key, alg, kid};
+    ma_json_watch();
+    if (jwt_new(&t) != 0)
+        return MA_E_NOMEM;
+    int r = from_errno(jwt_add_grants_json(t, claims));
+    return r == MA_OK ? sign(a, t, &by, "JWT", ret) : r;
 }

@@ -209,6 +209,10 @@ static const char *const good[] = {
     "rate_limit { user_reads = \"5\" }",
     "listen = \"127.0.0.1:0\" metrics_listen = \"127.0.0.1:0\"",
     "delivery { email_from = \"x.y+z@mail.example\" }",
+    "delivery { fcm_credentials = \"file:/etc/fcm.json\" fcm_url = \"http://127.0.0.1:1/\" push = \"\" }",
+    "delivery { apns_key = \"cred:apns\" apns_key_id = \"ABC123DEFG\" apns_team_id = \"DEF123GHIJ\"\n"
+    "apns_topic = \"com.example.guardian\" apns_sandbox = true apns_alert = \"Anmeldung prüfen\" }",
+    "delivery { push = \"https://p.example/\" push_token = \"file:/etc/p\" ca_file = \"/etc/ca.pem\" }",
     "log_level = 'warn' # the end without a line feed",
 };
 
@@ -286,6 +290,26 @@ static const struct {
     {"webauthn { attestation = direct }", ":1: webauthn.attestation must be none or verified"},
     {"log_format = JSON", ":1: log_format must be auto, json or text"},
     {"log_level = Info", ":1: log_level must be error, warn, info or debug"},
+    /* push */
+    {"delivery { fcm_credentials = \"/etc/fcm.json\" }", ":1: delivery.fcm_credentials must be a secret reference"},
+    {"delivery { fcm_url = \"\" }", ":1: delivery.fcm_url must be https://"},
+    {"delivery { fcm_url = \"http://fcm.example\" }", ":1: delivery.fcm_url must be https://"},
+    {"delivery { fcm_url = \"https://fcm.example/?x\" }", ":1: delivery.fcm_url must be https://"},
+    {"delivery { apns_url = \"http://10.0.0.1\" }", ":1: delivery.apns_url must be https://"},
+    {"delivery {\napns_key = \"cred:k\" }", ":2: delivery.apns_key needs delivery.apns_key_id"},
+    {"delivery {\napns_key = \"cred:k\" apns_key_id = \"ABC123DEFG\" apns_topic = \"a.b\" }",
+     ":2: delivery.apns_key needs delivery.apns_team_id"},
+    {"delivery {\napns_key = \"cred:k\" apns_key_id = \"ABC123DEFG\" apns_team_id = \"ABC123DEFG\" }",
+     ":2: delivery.apns_key needs delivery.apns_topic"},
+    {"delivery { apns_key_id = \"ABC123DEFG\" }", ":1: delivery.apns_key_id needs delivery.apns_key"},
+    {"delivery { apns_key_id = \"ABC123DEF\" }", ":1: delivery.apns_key_id must be ten characters"},
+    {"delivery { apns_team_id = \"abc123defg\" }", ":1: delivery.apns_team_id must be ten characters"},
+    {"delivery { apns_topic = \"a b\" }", ":1: delivery.apns_topic must be a bundle id"},
+    {"delivery { apns_alert = \"\" }", ":1: delivery.apns_alert must be UTF-8 of 1 to 500 bytes"},
+    {"delivery { apns_sandbox = true apns_url = \"https://a.example\" }",
+     ":1: delivery.apns_sandbox says nothing where delivery.apns_url is set"},
+    {"delivery { push_token = \"cred:t\" }", ":1: delivery.push_token needs a gateway in delivery.push"},
+    {"delivery { ca_file = \"ca.pem\" }", ":1: delivery.ca_file must be /path, file:/path or cred:name"},
     /* origins */
     {"base_url = \"\"", ":1: base_url must be an origin"},
     {"base_url = \"login.example.com\"", ":1: base_url must be an origin"},
@@ -553,7 +577,7 @@ START_TEST(reference_has_every_key)
         ck_assert_msg(strstr(reference, row) != NULL, "no row for %s", name);
         keys++;
     }
-    ck_assert_uint_eq(keys, 95);
+    ck_assert_uint_eq(keys, 106);
     ck_assert_ptr_nonnull(strstr(reference, "**`issuer \"URL\" { }`**"));
     ck_assert_ptr_nonnull(strstr(reference, "**`rate_limit { }`**"));
     free(example);
