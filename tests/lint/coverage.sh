@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.." || exit 1
 root=${BUILD:-build}
 build=$root/cov
 suites=${*:-unit daemon}
-parsers='^src/(cbor|webauthn|breach)/|^src/jose/(bearer|claims|dpop|jwk|jws)[.]c|^src/http/(target|screen|router)[.]c|^src/(base/(codec|jsonr|trace|utf8)|conf/(form|load|scan)|state/(clients|connections|load|rules|shapes))[.]c'
+parsers='^src/(cbor|webauthn)/|^src/breach/(format|map|search)[.]c|^src/jose/(claims|dpop|jwk|jws)[.]c|^src/http/(target|screen|router)[.]c|^src/(base/(codec|jsonr|trace|utf8)|conf/(form|load|scan)|state/(clients|connections|load|rules|shapes))[.]c'
 export build root CK_TIMEOUT_MULTIPLIER=10 MA_BIN=$build
 
 try() { "$@" >/dev/null 2>&1 || echo "failed: ${*: -1}" >&2; }
