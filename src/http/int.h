@@ -17,6 +17,7 @@ struct ma_screen {
     struct ma_arena *arena;
     unsigned seen;     /* bit per header that may stand only once */
     const char *fault; /* static; NULL while clean */
+    const char *end;   /* of the last value, in the bytes as they came; NULL before the first header */
     bool out_of_memory;
 };
 /* One header field as it was received. Collects the interesting ones into req. */

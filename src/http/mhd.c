@@ -236,7 +236,9 @@ static bool has_header(const struct ma_ctx *ctx, const char *name)
 
 static void common_headers(struct ma_ctx *ctx)
 {
-    bool api = ctx->req.path.n >= 4 && memcmp(ctx->req.path.p, "/me/", 4) == 0;
+    /* What is refused before its path is known has a target only. */
+    struct ma_span path = ctx->req.path.n ? ctx->req.path : ctx->req.target;
+    bool api = path.n >= 4 && memcmp(path.p, "/me/", 4) == 0;
     if (ctx->resp.content_type)
         ma_header(ctx, "Content-Type", ctx->resp.content_type);
     if (ctx->rate.set) {
@@ -384,8 +386,17 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
     struct ma_screen *screen = cls;
     if (strlen(key) != key_n || (value && strlen(value) != value_n))
         screen->fault = "NUL in a header";
+    screen->end = value ? value + value_n : key + key_n;
     ma_screen_header(screen, ma_span_of(key, key_n), ma_span_of(value ? value : "", value ? value_n : 0));
     return MHD_YES;
+}
+
+/* The library takes a line that begins with a colon for the end of the header, and what follows for the next request.
+ * Then more than the ends of two lines stand between the last value and the end of what it took. */
+static bool header_is_cut(struct MHD_Connection *connection, const char *method, const char *last)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    return info && last && (uintptr_t)method + info->header_size - (uintptr_t)last > strlen("\r\n\r\n");
 }
 
 /* A framing fault ends the connection: what follows on it cannot be trusted to begin where we think. */
@@ -446,6 +457,8 @@ static enum MHD_Result first_call(struct ma_http_server *s, struct MHD_Connectio
     (void)MHD_get_connection_values_n(connection, MHD_HEADER_KIND, on_header, &screen);
     ma_conn_header_done(s->deadlines, conn_of(connection), false);
     const char *fault = ma_screen_finish(&screen, strcmp(version, "HTTP/1.1") == 0);
+    if (!fault && header_is_cut(connection, method, screen.end))
+        fault = "Malformed header";
     if (screen.out_of_memory || !ctx->req.target.p)
         return MHD_NO;
     struct ma_addr peer = ctx->req.client;
@@ -520,6 +533,9 @@ static enum MHD_Result last_call(struct MHD_Connection *connection, struct ma_ct
 {
     if (ctx->req.has_body)
         ma_conn_body_done(conn_of(connection));
+    /* Trailers are cut as headers are, and their size is not told: whatever follows is no request. */
+    if (ctx->req.chunked && MHD_get_connection_values_n(connection, MHD_FOOTER_KIND, NULL, NULL) > 0)
+        ctx->resp.close = true;
     if (ctx->req.body_overflow && ctx->resp.status == 0)
         (void)ma_problem(ctx, MA_P_TOO_LARGE, NULL);
     if (ctx->resp.status != 0) /* answered by routing or framing */

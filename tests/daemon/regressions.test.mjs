@@ -5,7 +5,7 @@ import crypto from 'node:crypto';
 import fs from 'node:fs';
 import net from 'node:net';
 import { assert, test, after, Daemon, Raw, IDP, METHODS, FACTORS, DB, POLICY, methodPath, isProblem, problem, sleep, eventually,
-  request, totp, wrongCode, client, PATIENCE } from './lib/kit.mjs';
+  request, totp, wrongCode, client, exchange, PATIENCE } from './lib/kit.mjs';
 
 const all = [];
 after(async () => { for (const d of all) await d.stop(); });
@@ -388,5 +388,53 @@ test('forwarding headers that contradict each other are not believed', async (t)
       assert.ok(rows.length > 0);
       assert.ok(rows.some((l) => l.includes(want)), rows.join('\n'));
       for (const a of never) assert.ok(!rows.some((l) => l.includes(a)), rows.join('\n'));
+    });
+});
+
+test('errors of the API are never kept, however early a request is refused', async (t) => {
+  const d = await start();
+  const ask = async (target, headers = '') => {
+    const r = new Raw(d.port);
+    await r.write(`GET ${target} HTTP/1.1\r\nHost: ${d.host}\r\n${headers}\r\n`);
+    await r.whenAnswered(1);
+    r.close();
+    return r.answers()[0] ?? assert.fail('no answer');
+  };
+  const cases = { 'two proofs': [FACTORS, 'DPoP: a\r\nDPoP: b\r\n', 400], 'two hosts': [FACTORS, 'Host: other\r\n', 400], 'a fragment': [`${FACTORS}#x`, '', 400],
+    'a path too long': [`/me/v1/${'a'.repeat(9000)}`, '', 414], 'a query too long': [`${FACTORS}?a=${'b'.repeat(9000)}`, '', 414] };
+  for (const [name, [target, headers, status]] of Object.entries(cases))
+    await t.test(name, async () => {
+      const a = await ask(target, headers);
+      assert.deepEqual([a.status, a.headers['cache-control']], [status, 'no-store'], a.text);
+    });
+});
+
+test('a header line without a name does not end the header', async (t) => {
+  const d = await start();
+  const bytes = (lines, rest = '') => `GET ${FACTORS} HTTP/1.1\r\nHost: ${d.host}\r\n${lines}\r\n${rest}`;
+  const hidden = `GET /.well-known/jwks.json HTTP/1.1\r\nHost: ${d.host}\r\n\r\n`;
+  for (const [name, line] of Object.entries({ 'a colon': ':\r\n', 'a value': ': x\r\n', 'a pseudo-header': ':path: /\r\n', 'a colon and a blank': ': \r\n' }))
+    await t.test(`${name}: 400, and what follows is no request`, async () => {
+      const out = await exchange(d.port, bytes(line, '').slice(0, -2) + hidden);
+      assert.equal(out.answers.length, 1, out.data);
+      isProblem(out.answers[0], 400, 'A0E-400-0001');
+      assert.ok(out.closed);
+    });
+  for (const [name, lines] of Object.entries({ 'the only trailer': ': x\r\n', 'after another': 'X-A: b\r\n: x\r\n' }))
+    await t.test(`${name}: nor does it end trailers`, async () => {
+      const out = await exchange(d.port, `POST ${METHODS} HTTP/1.1\r\nHost: ${d.host}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n${lines}${hidden}`);
+      assert.doesNotMatch(out.data, /HTTP\/1\.1 200/);
+      assert.ok(out.closed);
+    });
+  for (const [name, lines] of Object.entries({ 'an ordinary header': 'X-A: b\r\n', 'no blank': 'X-A:b\r\n', 'many blanks': 'X-A: \t  b\r\n', 'blanks behind': 'X-A: b  \t\r\n', 'an empty value': 'X-A:\r\n', 'an empty value and a blank': 'X-A: \r\n',
+    'bare line feeds': 'X-A: b\n', 'cookies': 'Cookie: a=b; c=d\r\n', 'a colon in a value': 'X-A: :b\r\n' }))
+    await t.test(`${name}: as ever, and the connection goes on`, async () => {
+      const r = new Raw(d.port);
+      for (let n = 1; n < 3; n++) {
+        await r.write(bytes(lines));
+        await r.whenAnswered(n);
+        isProblem(r.answers()[n - 1] ?? assert.fail('no answer'), 401, 'A0E-401-0002');
+      }
+      r.close();
     });
 });
