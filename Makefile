@@ -98,7 +98,8 @@ THREADED := $(patsubst tests/unit/%.c,$(OBJ)/tests/%,$(shell grep -slE 'pthread_
 C_FILES := $(sort $(shell find src include tests -name '*.[ch]' -not -path '*/node_modules/*' 2>/dev/null))
 
 .PHONY: all release packages run demo-reset test chaos chaos-programs test-programs tsan-programs node-modules promtool bench \
-        fuzz fuzz-campaign fuzz-replay lint tidy format format-check coverage install uninstall deb distcheck clean deps test-deps \
+        fuzz fuzz-campaign fuzz-http fuzz-replay lint tidy format format-check coverage install uninstall deb distcheck clean \
+        deps test-deps \
         fuzz-deps tidy-deps bench-deps deb-deps
 
 all: packages $(OBJ)/myaccountd $(OBJ)/myaccountctl
@@ -268,6 +269,12 @@ fuzz: fuzz-deps
 fuzz-campaign: fuzz-deps
 	+@$(SUBMAKE) MODE=fuzz $(FUZZERS:%=$(BUILD)/fuzz/fuzz/%)
 	@BUILD=$(BUILD) tests/fuzz/campaign.sh $(TIME)
+
+# make fuzz-http TIME=300 [SEED=text] [PART=deep|defaults|flood]
+fuzz-http: test-deps
+	+@$(SUBMAKE) node-modules
+	+@$(SUBMAKE) MODE=asan packages $(BUILD)/asan/myaccountd $(BUILD)/asan/myaccountctl
+	@MA_BIN=$(BUILD)/asan node tests/fuzz/http/fuzz.mjs time=$(TIME) seed='$(SEED)' part='$(PART)' found=$(BUILD)/fuzz/found/http
 
 fuzz-replay:
 	+@$(SUBMAKE) MODE=asan $(FUZZERS:%=$(BUILD)/asan/fuzz/replay_%)
