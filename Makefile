@@ -8,7 +8,7 @@ SHELL := /bin/bash
 # where no node and npm command exists.
 RUN_PKGS := gcc libc6-dev pkg-config libmicrohttpd-dev libgnutls28-dev libjansson-dev libjwt-dev libssl-dev libsqlite3-dev \
             libcurl4-openssl-dev libconfuse-dev libargon2-dev libcrypt-dev liboath-dev libqrencode-dev libseccomp-dev \
-            ca-certificates curl jq oathtool
+            libmaxminddb-dev ca-certificates curl jq oathtool
 TEST_PKGS := $(RUN_PKGS) check libsubunit-dev libfido2-dev clang-format universal-ctags shellcheck openssl \
              sqlite3 util-linux zbar-tools debhelper dpkg-dev fakeroot lintian logrotate mandoc python3-minimal systemd \
              systemd-container
@@ -45,7 +45,8 @@ SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
-PKGS := libmicrohttpd gnutls jansson libjwt openssl sqlite3 libcurl libconfuse libargon2 libcrypt liboath libqrencode
+PKGS := libmicrohttpd gnutls jansson libjwt openssl sqlite3 libcurl libconfuse libargon2 libcrypt liboath libqrencode \
+        libmaxminddb
 # The filter of system calls is built in where the library is; WITHOUT_SECCOMP=1 leaves it out.
 ifeq ($(WITHOUT_SECCOMP)$(shell $(PKG_CONFIG) --exists libseccomp 2>/dev/null && echo found),found)
 PKGS += libseccomp
@@ -161,9 +162,11 @@ $(OBJ)/bench/%: $(OBJ)/tests/bench/%.o
 $(OBJ)/bench/breached: $(LIB)
 
 # Files that .incbin and #include pull in without the compiler's dependency file knowing.
-$(OBJ)/src/db/%.o: $(wildcard sql/sqlite/*.sql)
-$(OBJ)/src/deliver/%.o: $(wildcard conf/templates/*)
+$(OBJ)/src/db/migrate.o: $(wildcard sql/sqlite/*.sql)
+$(OBJ)/src/deliver/templates.o: $(wildcard conf/templates/*)
 $(OBJ)/src/http/assets.o: $(wildcard conf/pages/*)
+$(OBJ)/src/feature/authenticators.o: conf/authenticators.json
+$(OBJ)/src/api/openapi.o: conf/openapi.json
 $(OBJ)/src/feature/dictionary.o: $(OBJ)/gen/dictionary.inc
 
 $(BUILD)/host/dictgen: src/tool/dictgen.c

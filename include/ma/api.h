@@ -15,6 +15,9 @@ const char *ma_api_routes_text(struct ma_arena *a);
 /* "`METHOD PATH` | scope | …" Markdown rows for README; arena. */
 const char *ma_api_routes_markdown(struct ma_arena *a);
 
+/* The OpenAPI document of the API, which getOpenApi serves. Static. */
+struct ma_span ma_openapi_document(void);
+
 /* Memory of list answers; owned by the app. */
 struct ma_list_cache;
 MA_MUST_USE int ma_list_cache_new(struct ma_list_cache **ret);

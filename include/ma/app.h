@@ -21,6 +21,8 @@ struct ma_refreshes;
 struct ma_http_server;
 struct ma_tls;
 struct ma_breached;
+struct ma_geo;
+struct ma_authenticators;
 struct ma_app_shared;
 struct ma_route;
 struct ma_admin;
@@ -53,7 +55,9 @@ struct ma_app {
     struct ma_providers *providers; /* discovery documents of identity providers */
     struct ma_refreshes *refreshes; /* connected accounts being refreshed */
     struct ma_templates *templates;
-    struct ma_breached *breached; /* passwords nobody may choose */
+    struct ma_breached *breached;             /* passwords nobody may choose */
+    struct ma_geo *geo;                       /* countries of addresses */
+    struct ma_authenticators *authenticators; /* names of passkey providers */
     struct ma_courier *courier;
     struct ma_audit *audit;           /* the writer's chain */
     struct ma_audit_hook *audit_hook; /* posts the audit trail */

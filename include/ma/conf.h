@@ -119,13 +119,18 @@ struct ma_conf {
     struct {
         bool require_uv;
         struct ma_conf_strlist origins;
-        bool attestation_verified; /* attestation = "verified" */
+        bool attestation_verified;  /* attestation = "verified" */
+        const char *authenticators; /* file of provider names; "": the built-in list */
     } webauthn;
 
     struct {
         int64_t step_up_window; /* seconds */
         bool enforce_at_api, passkey_satisfies_2fa;
     } policy;
+
+    struct { /* whether users may change it themselves */
+        bool name, given_name, family_name, nickname, picture, user_metadata;
+    } profile;
 
     struct {
         const char *breached_file; /* "": none */
@@ -135,6 +140,10 @@ struct ma_conf {
     struct {
         bool allow_private, allow_http_loopback;
     } network;
+
+    struct {
+        const char *database; /* "": none */
+    } geo;
 
     struct {
         struct ma_conf_strlist headers; /* cors.allow_headers: extra request headers preflights allow */

@@ -156,6 +156,7 @@ struct ma_ctx {
     char request_id[MA_REQUEST_ID_MAX + 1];
     struct ma_trace trace; /* whom threads work for while they run a step of it */
     bool cors_known;       /* the Origin may read the answer */
+    bool cors_public;      /* any may: it is the same for everybody */
     struct {
         bool set;
         int64_t limit, remaining, reset_s;

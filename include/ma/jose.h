@@ -26,7 +26,7 @@ struct ma_token {
     struct ma_span jti, sid, org_id, gty, acr; /* p == NULL when absent */
     struct ma_span email, name;                /* provisioning; p == NULL when absent */
     bool email_verified;
-    struct ma_span_list amr;
+    struct ma_span_list aud, amr;
     int64_t iat, nbf, exp;  /* seconds; nbf 0 when absent, iat 0 when absent */
     int64_t auth_time;      /* seconds; -1 when absent */
     struct ma_span cnf_jkt; /* DPoP binding; p == NULL when absent */

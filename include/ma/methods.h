@@ -108,6 +108,8 @@ MA_MUST_USE int ma_methods_delete(struct ma_ctx *ctx, struct ma_span id);
 /* Adds the success row of an operation to the audit log, in the operation's transaction. Write. */
 MA_MUST_USE int ma_audit_method(struct ma_ctx *ctx, const char *operation, enum ma_factor type,
                                 struct ma_span method_id);
+/* The same for an operation on something else, as a row of another type. detail: JSON object text, borrowed. */
+MA_MUST_USE int ma_audit_operation(struct ma_ctx *ctx, const char *type, const char *operation, struct ma_span detail);
 /* Asks for a failure row should the operation be refused. */
 void ma_audit_on_failure(struct ma_ctx *ctx, const char *operation, const char *method_type, struct ma_span method_id);
 /* As above, as a row of another type. */

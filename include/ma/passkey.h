@@ -58,6 +58,8 @@ MA_MUST_USE int ma_webauthn_finish(struct ma_ctx *ctx, const struct ma_new_crede
 /* Counts a failed attempt against the session and leaves the audit row. Write. Returns MA_E_PROBLEM. */
 MA_MUST_USE int ma_webauthn_refused(struct ma_ctx *ctx, const struct ma_new_credential *nc);
 
+/* What authenticators show as the name of the account. Borrowed from u. */
+struct ma_span ma_passkey_user_name(const struct ma_user *u);
 /* The relying party id of the request: tenant.rp.id of the state document, or the public origin's host. arena. */
 MA_MUST_USE int ma_rp_id(const struct ma_ctx *ctx, struct ma_span *ret);
 

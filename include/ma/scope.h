@@ -18,7 +18,13 @@ typedef uint64_t ma_scopes;
     X(MA_SC_CREATE_CONNECTED, 6, "create:me:connected_accounts")                                                       \
     X(MA_SC_DELETE_CONNECTED, 7, "delete:me:connected_accounts")                                                       \
     X(MA_SC_READ_CONSENTS, 8, "read:me:consents")                                                                      \
-    X(MA_SC_READ_ORGANIZATIONS, 9, "read:me:organizations")
+    X(MA_SC_READ_ORGANIZATIONS, 9, "read:me:organizations")                                                            \
+    X(MA_SC_READ_SESSIONS, 10, "read:me:sessions")                                                                     \
+    X(MA_SC_DELETE_SESSIONS, 11, "delete:me:sessions")                                                                 \
+    X(MA_SC_READ_ACTIVITY, 12, "read:me:activity")                                                                     \
+    X(MA_SC_READ_PROFILE, 13, "read:me:profile")                                                                       \
+    X(MA_SC_UPDATE_PROFILE, 14, "update:me:profile")                                                                   \
+    X(MA_SC_DELETE_CONSENTS, 15, "delete:me:consents")
 
 #define MA_SCOPE_ENUM(name, bit, text) name = 1u << (bit),
 enum ma_scope_bits { MA_SCOPES(MA_SCOPE_ENUM) };

@@ -9,6 +9,12 @@
 
 #include "ma/db.h"
 
+/* Where a request came from. */
+struct ma_place {
+    struct ma_span ip;         /* p == NULL: not known */
+    struct ma_span user_agent; /* the header, cut; p == NULL: none */
+};
+
 /* --- users --- */
 struct ma_user {
     struct ma_span user_id; /* "auth0|alice" */
@@ -19,6 +25,7 @@ struct ma_user {
     struct ma_span connection;   /* database connection; p == NULL: no database identity */
     struct ma_span roles;        /* JSON array text */
     struct ma_span permissions;  /* JSON array text */
+    struct ma_span given_name, family_name, nickname, picture; /* p == NULL: none; read only: see ma_profile_put */
     bool blocked;
     int64_t created_at, updated_at;
     int64_t tokens_after; /* access tokens issued before are refused; read only: see ma_user_tokens_end */
@@ -36,12 +43,23 @@ MA_MUST_USE int ma_user_delete(struct ma_db *db, struct ma_span user_id);
 MA_MUST_USE int ma_user_list(struct ma_db *db, struct ma_arena *a, struct ma_span after, int limit, struct ma_user *ret,
                              size_t *ret_n);
 
+/* What users say of themselves (profiles.c); p == NULL: nothing. */
+struct ma_profile {
+    struct ma_span name, given_name, family_name, nickname, picture;
+    struct ma_span user_metadata; /* JSON object text */
+};
+MA_MUST_USE int ma_profile_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_profile *ret);
+/* All of it. MA_E_NOTFOUND. */
+MA_MUST_USE int ma_profile_put(struct ma_db *db, struct ma_span user_id, const struct ma_profile *p, int64_t now);
+
 /* --- passwords --- */
 struct ma_password_row {
     struct ma_span hash; /* PHC or bcrypt string */
     int64_t created_at;
     int64_t changed_at; /* 0: never changed since created */
     bool must_reset;    /* it signs nobody in; setting a password clears this */
+    int64_t used_at;    /* last good sign-in with it; 0: none noted */
+    struct ma_place used_from;
 };
 MA_MUST_USE int ma_password_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id,
                                 struct ma_password_row *ret);
@@ -54,6 +72,8 @@ MA_MUST_USE int ma_password_rehash(struct ma_db *db, struct ma_span user_id, str
                                    struct ma_span new_hash);
 /* The password signs nobody in until one is set anew. MA_E_NOTFOUND. */
 MA_MUST_USE int ma_password_must_reset(struct ma_db *db, struct ma_span user_id);
+/* It signed its user in. MA_E_NOTFOUND. */
+MA_MUST_USE int ma_password_used(struct ma_db *db, struct ma_span user_id, int64_t now, const struct ma_place *from);
 /* Removes the password and its history. MA_E_NOTFOUND. */
 MA_MUST_USE int ma_password_delete(struct ma_db *db, struct ma_span user_id);
 /* Newest first, at most limit hashes (the current one is the first). */
@@ -90,8 +110,9 @@ struct ma_method {
     struct ma_span secret;  /* sealed TOTP seed, or recovery code MAC; p == NULL */
     int64_t last_step;      /* TOTP: last accepted time step, 0 before */
     int64_t created_at;
-    int64_t last_auth_at; /* 0: never used */
-    int64_t expires_at;   /* pending enrolment: when it lapses; 0 once confirmed */
+    int64_t last_auth_at;      /* 0: never used */
+    struct ma_place used_from; /* read only */
+    int64_t expires_at;        /* pending enrolment: when it lapses; 0 once confirmed */
 };
 #define MA_METHODS_MAX 64 /* rows read per user at most: 20 confirmed and pending ones */
 /* Confirmed methods and pending ones with expires_at > now, created_at ascending then id.
@@ -105,9 +126,9 @@ MA_MUST_USE int ma_method_insert(struct ma_db *db, struct ma_span user_id, const
  * and unexpired. */
 MA_MUST_USE int ma_method_confirm(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t last_step,
                                   int64_t now);
-/* TOTP replay guard: last_step < step → step. */
+/* TOTP replay guard: last_step < step → step; last_auth_at of a confirmed one, and where it was used from. */
 MA_MUST_USE int ma_method_totp_advance(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t step,
-                                       int64_t now);
+                                       int64_t now, const struct ma_place *from);
 /* name p == NULL keeps; voice < 0 keeps. Only confirmed rows; MA_E_CONFLICT otherwise. */
 MA_MUST_USE int ma_method_update(struct ma_db *db, struct ma_span user_id, struct ma_span id, struct ma_span name,
                                  int voice);
@@ -302,6 +323,10 @@ MA_MUST_USE int ma_audit_insert(struct ma_db *db, const struct ma_audit_row *row
 /* Rows with id > after_id and at ≥ since, of one user when user_id.p != NULL, ascending. */
 MA_MUST_USE int ma_audit_list(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, int64_t since,
                               int64_t after_id, struct ma_audit_row *ret, size_t cap, size_t *ret_n);
+
+/* The user's own rows with id < before_id and since ≤ at < until, newest first. */
+MA_MUST_USE int ma_audit_list_newest(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, int64_t before_id,
+                                     int64_t since, int64_t until, struct ma_audit_row *ret, size_t cap, size_t *ret_n);
 
 /* --- configuration objects of the state document --- */
 /* kind: "api", "tenant", "factors" (key ""), "connection", "client", "client_grant", "role",
@@ -538,26 +563,30 @@ struct ma_family {
     int64_t generation;                                           /* of the newest token */
     int64_t rotated_at;                                           /* when the one before it was exchanged; 0: never */
     int64_t created_at, used_at, idle_at, expires_at, revoked_at; /* idle_at, expires_at 0: never */
+    struct ma_place from;                                         /* of the newest exchange */
 };
 /* Also ends the oldest of the user and client past MA_FAMILIES_MAX. */
 MA_MUST_USE int ma_family_insert(struct ma_db *db, const struct ma_family *f);
 /* By the id that the token names; revoked and lapsed ones too. */
 MA_MUST_USE int ma_family_get(struct ma_db *db, struct ma_arena *a, struct ma_span id, struct ma_family *ret);
-/* generation + 1, rotated_at = used_at = now, idle_at = f->idle_at, where generation is f->generation. MA_E_CONFLICT,
- * also when it is revoked or lapsed at `now`. */
+/* generation + 1, rotated_at = used_at = now, idle_at and from as in f, where generation is f->generation.
+ * MA_E_CONFLICT, also when it is revoked or lapsed at `now`. */
 MA_MUST_USE int ma_family_rotate(struct ma_db *db, const struct ma_family *f, int64_t now);
 /* Undoes a rotation whose token nobody was given: f is the family as it was. MA_E_CONFLICT when it went on since. */
 MA_MUST_USE int ma_family_rotate_back(struct ma_db *db, const struct ma_family *f);
-/* used_at = now, idle_at = f->idle_at. MA_E_CONFLICT when it is revoked or lapsed at `now`. */
+/* used_at = now, idle_at and from as in f. MA_E_CONFLICT when it is revoked or lapsed at `now`. */
 MA_MUST_USE int ma_family_touch(struct ma_db *db, const struct ma_family *f, int64_t now);
 /* authn: a second factor was shown. MA_E_CONFLICT when it is revoked. */
 MA_MUST_USE int ma_family_step_up(struct ma_db *db, struct ma_span user_id, struct ma_span id,
                                   const struct ma_authn *authn);
 /* MA_E_CONFLICT when it was revoked before (the first time stays) or is not there. */
 MA_MUST_USE int ma_family_revoke(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t now);
-/* All of a session, of a user, or of a user and client (client_id.p). Returns the count or an error. */
+/* All of a session, of a user, of a user and client (client_id.p), or of these and an audience. Returns the count or an
+ * error. */
 int ma_families_revoke_session(struct ma_db *db, struct ma_span user_id, struct ma_span session_id, int64_t now);
 int ma_families_revoke_user(struct ma_db *db, struct ma_span user_id, struct ma_span client_id, int64_t now);
+int ma_families_revoke_audience(struct ma_db *db, struct ma_span user_id, struct ma_span client_id,
+                                struct ma_span audience, int64_t now);
 /* Deletes those that lapsed, or were revoked, before `before`. */
 int ma_families_expire(struct ma_db *db, int64_t before, int limit);
 
@@ -567,10 +596,45 @@ int ma_families_expire(struct ma_db *db, int64_t before, int limit);
  * ctx->user_changed. */
 MA_MUST_USE int ma_revoke_token(struct ma_db *db, struct ma_span user_id, struct ma_span jti, int64_t now);
 MA_MUST_USE int ma_revoke_sessions(struct ma_db *db, struct ma_span user_id, struct ma_span keep_session, int64_t now);
-/* Whether a token with these claims (p == NULL: absent) was revoked; true when it cannot be told. */
-MA_MUST_USE int ma_revoked(struct ma_db *db, struct ma_span user_id, struct ma_span jti, struct ma_span sid,
-                           int64_t now, bool *ret);
+/* All that name this session. Write; user_changed too. */
+MA_MUST_USE int ma_revoke_session(struct ma_db *db, struct ma_span user_id, struct ma_span session_id, int64_t now);
+/* Those issued before `now`: to a client within a session; to a client for an audience ("": userinfo alone). Write;
+ * user_changed too. */
+MA_MUST_USE int ma_revoke_client(struct ma_db *db, struct ma_span user_id, struct ma_span session_id,
+                                 struct ma_span client_id, int64_t now);
+MA_MUST_USE int ma_revoke_audience(struct ma_db *db, struct ma_span user_id, struct ma_span client_id,
+                                   struct ma_span audience, int64_t now);
+/* What is known of an access token; p == NULL: absent. */
+struct ma_access {
+    struct ma_span user_id, jti, sid, client_id, audience;
+    int64_t iat_s;
+};
+/* Whether it was revoked; true when it cannot be told. */
+MA_MUST_USE int ma_revoked(struct ma_db *db, const struct ma_access *t, int64_t now, bool *ret);
 int ma_revocations_expire(struct ma_db *db, int64_t before, int limit);
+
+/* What a user is signed in with (signins.c): browser sessions, and refresh tokens. */
+struct ma_signin_row {
+    struct ma_span id;
+    bool is_family;
+    struct ma_span client_id, session_id; /* of a refresh token; p == NULL: none */
+    struct ma_span org_id;
+    struct ma_place from;
+    struct ma_authn authn;
+    int64_t created_at, used_at;
+    int64_t expires_at; /* 0: never */
+};
+/* Those that are alive at `now`, newest first, then by id downwards, behind the place (created_at, id); id.p NULL: from
+ * the start. At most cap. */
+MA_MUST_USE int ma_signin_list(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, int64_t now,
+                               const struct ma_signin_row *after, struct ma_signin_row *ret, size_t cap, size_t *ret_n);
+/* Ends a browser session with its access tokens, refresh tokens and unused codes. MA_E_NOTFOUND. Write; user_changed
+ * too. */
+MA_MUST_USE int ma_signin_end_session(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t now);
+/* Ends a refresh token and the access tokens that its client has of the same session. MA_E_NOTFOUND. Write;
+ * user_changed too. */
+MA_MUST_USE int ma_signin_end_family(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_span id,
+                                     int64_t now);
 
 /* Everything at once (signouts.c): browser sessions with their access tokens, refresh tokens, codes nobody used yet,
  * logins under way. What hangs on keep_session (p == NULL: none) stays, but for logins. For a password that changed, or
@@ -604,8 +668,9 @@ MA_MUST_USE int ma_credential_find(struct ma_db *db, struct ma_arena *a, struct 
 /* After an assertion: counter and backup state, where the counter still is old_count. MA_E_CONFLICT. */
 MA_MUST_USE int ma_credential_used(struct ma_db *db, struct ma_span user_id, struct ma_span method_id,
                                    int64_t old_count, int64_t new_count, bool bs);
-/* last_auth_at of a confirmed method. MA_E_CONFLICT. */
-MA_MUST_USE int ma_method_used(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t now);
+/* last_auth_at of a confirmed method, and where it was used from. MA_E_CONFLICT. */
+MA_MUST_USE int ma_method_used(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t now,
+                               const struct ma_place *from);
 /* The user by WebAuthn handle. MA_E_NOTFOUND. */
 MA_MUST_USE int ma_user_by_handle(struct ma_db *db, struct ma_arena *a, struct ma_span handle,
                                   struct ma_span *ret_user_id);

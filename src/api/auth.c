@@ -106,7 +106,9 @@ static int load_facts(struct ma_ctx *ctx, struct ma_auth_memo *memo)
     who->has_database = u.connection.p != NULL;
     if (ctx->state->api.enforce_rbac)
         who->rbac = ma_rbac_of(ctx, &u);
-    r = ma_revoked(ctx->db, who->user_id, who->jti, who->sid, ctx->now_ms, &who->revoked);
+    const char *audience = ma_arena_printf(ctx->arena, "%s/me/", ma_ctx_origin(ctx));
+    struct ma_access access = {who->user_id, who->jti, who->sid, who->client_id, ma_span_str(audience), memo->iat_s};
+    r = audience ? ma_revoked(ctx->db, &access, ctx->now_ms, &who->revoked) : MA_E_NOMEM;
     /* A token of a user who was deleted is not one of the next user with that name. */
     who->revoked |= who->jti.p && memo->iat_s + MA_CLOCK_LEEWAY_S < u.created_at / 1000;
     who->revoked |= memo->iat_s * 1000 < u.tokens_after;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * GET /consents, /consents/{consent_id} and /organizations: what the user agreed to, and where they belong.
+ * GET /consents, GET and DELETE /consents/{consent_id}, GET /organizations: what the user agreed to, and where they
+ * belong.
  */
 #include "int.h"
 
+#include "ma/account.h"
 #include "paging.h"
 
 enum { CONSENTS_MAX = 500, ORGANIZATIONS_NORMAL = 50, ORGANIZATIONS_MAX = 100 };
@@ -78,6 +80,12 @@ int ma_op_get_consent(struct ma_ctx *ctx)
     ma_reply_json(ctx, 200, &w);
     put_consent(&w, &c);
     return ma_reply_end(ctx);
+}
+
+int ma_op_delete_consent(struct ma_ctx *ctx)
+{
+    int r = ma_account_withdraw(ctx, ctx->req.params[0]);
+    return r == MA_OK ? ma_reply_empty(ctx, 204) : r;
 }
 
 /* --- organizations, by id --- */

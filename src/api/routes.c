@@ -11,6 +11,8 @@
 
 #define METHODS "/me/v1/authentication-methods"
 #define CONNECTED "/me/v1/connected-accounts"
+#define SESSIONS "/me/v1/sessions"
+#define PROFILE "/me/v1/profile"
 enum { SMALL = 4096, CONNECT_BODY = 65536 };
 
 static const struct ma_route routes[] = {
@@ -42,6 +44,24 @@ static const struct ma_route routes[] = {
      ma_op_list_consents, MA_STYLE_API},
     {MA_GET, "/me/v1/consents/{consent_id}", "getConsent", MA_SC_READ_CONSENTS, MA_LANE_READ, 0, MA_RATE_READ, NULL,
      ma_op_get_consent, MA_STYLE_API},
+    {MA_DELETE, "/me/v1/consents/{consent_id}", "deleteConsent", MA_SC_DELETE_CONSENTS, MA_LANE_WRITE, 0, MA_RATE_WRITE,
+     NULL, ma_op_delete_consent, MA_STYLE_API},
+    {MA_GET, METHODS "/{id}/details", "getAuthenticationMethodDetails", MA_SC_READ_METHODS, MA_LANE_READ, 0,
+     MA_RATE_READ, NULL, ma_op_method_details, MA_STYLE_API},
+    {MA_GET, SESSIONS, "getSessions", MA_SC_READ_SESSIONS, MA_LANE_READ, 0, MA_RATE_READ, ma_op_list_sessions_prepare,
+     ma_op_list_sessions, MA_STYLE_API},
+    {MA_DELETE, SESSIONS, "deleteOtherSessions", MA_SC_DELETE_SESSIONS, MA_LANE_WRITE, 0, MA_RATE_WRITE,
+     ma_op_delete_sessions_prepare, ma_op_delete_sessions, MA_STYLE_API},
+    {MA_DELETE, SESSIONS "/{id}", "deleteSession", MA_SC_DELETE_SESSIONS, MA_LANE_WRITE, 0, MA_RATE_WRITE, NULL,
+     ma_op_delete_session, MA_STYLE_API},
+    {MA_GET, "/me/v1/activity", "getActivity", MA_SC_READ_ACTIVITY, MA_LANE_READ, 0, MA_RATE_READ,
+     ma_op_list_activity_prepare, ma_op_list_activity, MA_STYLE_API},
+    {MA_GET, PROFILE, "getProfile", MA_SC_READ_PROFILE, MA_LANE_READ, 0, MA_RATE_READ, NULL, ma_op_get_profile,
+     MA_STYLE_API},
+    {MA_PATCH, PROFILE, "updateProfile", MA_SC_UPDATE_PROFILE, MA_LANE_WRITE, CONNECT_BODY, MA_RATE_WRITE,
+     ma_op_update_profile_prepare, ma_op_update_profile, MA_STYLE_API},
+    {MA_GET, "/me/v1/openapi.json", "getOpenApi", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_openapi,
+     MA_STYLE_API},
     {MA_GET, "/me/v1/organizations", "getOrganizations", MA_SC_READ_ORGANIZATIONS, MA_LANE_READ, 0, MA_RATE_READ,
      ma_op_list_organizations_prepare, ma_op_list_organizations, MA_STYLE_API},
     {MA_GET, MA_CONNECT_PATH, "visitConnect", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_connect_visit,

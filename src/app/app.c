@@ -12,7 +12,9 @@
 #include "ma/audit.h"
 #include "ma/audit_hook.h"
 #include "ma/auth.h"
+#include "ma/authenticators.h"
 #include "ma/breached.h"
+#include "ma/geo.h"
 #include "ma/dpop.h"
 #include "ma/heartbeat.h"
 #include "ma/http.h"
@@ -305,6 +307,14 @@ static int open_breached(struct ma_app *app, const struct ma_conf *conf, char wh
     return app->breached ? ma_breached_load(app->breached, conf->password_policy.breached_file, why) : MA_E_NOMEM;
 }
 
+static int open_lists(struct ma_app *app, const struct ma_conf *conf, char why[256])
+{
+    app->geo = ma_geo_new();
+    app->authenticators = ma_authenticators_new();
+    int r = app->geo && app->authenticators ? ma_geo_load(app->geo, conf->geo.database, why) : MA_E_NOMEM;
+    return r == MA_OK ? ma_authenticators_load(app->authenticators, conf->webauthn.authenticators, why) : r;
+}
+
 static int start_parts(struct ma_app *app, const struct ma_conf *conf, char why[256])
 {
     int r = open_storage(app, conf, why);
@@ -320,6 +330,8 @@ static int start_parts(struct ma_app *app, const struct ma_conf *conf, char why[
         r = ma_app_start_admin(app, why);
     if (r == MA_OK)
         r = open_breached(app, conf, why);
+    if (r == MA_OK)
+        r = open_lists(app, conf, why);
     if (r == MA_OK)
         r = ma_app_tls_open(conf, app->log, &app->tls, why);
     if (r == MA_OK)
@@ -415,6 +427,8 @@ void ma_app_stop(struct ma_app *app)
     ma_limits_free(app->limits);
     ma_templates_free(app->templates);
     ma_breached_free(app->breached);
+    ma_geo_free(app->geo);
+    ma_authenticators_free(app->authenticators);
     if (app->jose)
         ma_jose_close(app->jose);
     ma_conf_unref(app->first);

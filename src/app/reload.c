@@ -7,7 +7,9 @@
 
 #include "ma/admin.h"
 #include "ma/audit_hook.h"
+#include "ma/authenticators.h"
 #include "ma/breached.h"
+#include "ma/geo.h"
 #include "ma/http.h"
 #include "ma/lanes.h"
 
@@ -93,6 +95,15 @@ static void reload_log(struct ma_app *app, const struct ma_conf *fresh)
     ma_log_configure(app->log, ma_log_level_parse(fresh->log_level), ma_app_log_json(fresh));
 }
 
+static void reload_lists(struct ma_app *app, const struct ma_conf *conf)
+{
+    char why[256] = "";
+    if (ma_geo_load(app->geo, conf->geo.database, why) < 0)
+        ma_log(app->log, MA_LOG_ERROR, "reload.geo_kept", MA_KV_S("why", why));
+    if (ma_authenticators_load(app->authenticators, conf->webauthn.authenticators, why) < 0)
+        ma_log(app->log, MA_LOG_ERROR, "reload.authenticators_kept", MA_KV_S("why", why));
+}
+
 void ma_app_reload(struct ma_app *app)
 {
     char why[512] = "", keys[256] = "";
@@ -123,6 +134,7 @@ void ma_app_reload(struct ma_app *app)
     ma_app_tls_reload(app, conf);
     if (ma_breached_load(app->breached, conf->password_policy.breached_file, why) < 0)
         ma_log(app->log, MA_LOG_ERROR, "reload.breached_kept", MA_KV_S("why", why));
+    reload_lists(app, conf);
     for (size_t i = 0; i < app->n_more; i++)
         ma_http_reload(app->more[i], conf);
     if (app->health)

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "ma/authenticators.h"
 #include "ma/breached.h"
+#include "ma/geo.h"
 #include "ma/outbox.h"
 #include "ma/tls.h"
 
@@ -82,6 +84,18 @@ static int check_breached(const struct ma_conf *conf, char why[256])
     return r;
 }
 
+static int check_lists(const struct ma_conf *conf, char why[256])
+{
+    struct ma_geo *geo = ma_geo_new();
+    struct ma_authenticators *list = ma_authenticators_new();
+    int r = geo && list ? ma_geo_load(geo, conf->geo.database, why) : MA_E_NOMEM;
+    if (r == MA_OK)
+        r = ma_authenticators_load(list, conf->webauthn.authenticators, why);
+    ma_authenticators_free(list);
+    ma_geo_free(geo);
+    return r;
+}
+
 int ma_app_check(const struct ma_conf *conf, char why[512])
 {
     char text[256] = "";
@@ -95,6 +109,8 @@ int ma_app_check(const struct ma_conf *conf, char why[512])
         r = check_breached(conf, text);
     if (r == MA_OK)
         r = ma_delivery_check(conf, text);
+    if (r == MA_OK)
+        r = check_lists(conf, text);
     ma_log_free(log);
     if (r < 0)
         (void)snprintf(why, 512, "%s", text[0] ? text : ma_err_text(r));

@@ -47,6 +47,9 @@ const char *ma_conf_value(const struct conf_key *k, char *value, char text[MA_CO
                    : "must be of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA";
     case CONF_ATTESTATION:
         return strcmp(value, "none") == 0 || strcmp(value, "verified") == 0 ? NULL : "must be none or verified";
+    case CONF_ACCESS:
+        return strcmp(value, "read_only") == 0 || strcmp(value, "read_write") == 0 ? NULL
+                                                                                   : "must be read_write or read_only";
     case CONF_STR:
     case CONF_LIST:
         break;

@@ -26,6 +26,7 @@ enum conf_kind {
     CONF_LIST,        /* struct ma_conf_strlist */
     CONF_ALGORITHMS,  /* uint32_t, a list of enum ma_jws_alg bits */
     CONF_ATTESTATION, /* bool: "none" or "verified" */
+    CONF_ACCESS,      /* bool: "read_only" or "read_write" */
 };
 
 enum conf_form {

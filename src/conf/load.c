@@ -256,6 +256,9 @@ static void put(const struct conf_key *k, const struct values *v, void *at)
     case CONF_ATTESTATION:
         *(bool *)at = strcmp(v->v[0], "verified") == 0;
         break;
+    case CONF_ACCESS:
+        *(bool *)at = strcmp(v->v[0], "read_write") == 0;
+        break;
     }
 }
 
@@ -467,6 +470,7 @@ static int keep_value(struct ma_arena *a, const struct conf_key *k, void *to, co
         break;
     case CONF_BOOL:
     case CONF_ATTESTATION:
+    case CONF_ACCESS:
         *(bool *)to = *(const bool *)from;
         break;
     }

@@ -156,6 +156,7 @@ static bool same_value(const struct conf_key *k, const void *a, const void *b)
         return *(const uint32_t *)a == *(const uint32_t *)b;
     case CONF_BOOL:
     case CONF_ATTESTATION:
+    case CONF_ACCESS:
         break;
     }
     return *(const bool *)a == *(const bool *)b;

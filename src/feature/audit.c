@@ -85,6 +85,11 @@ int ma_audit_method(struct ma_ctx *ctx, const char *operation, enum ma_factor ty
                   method_detail(ctx, ma_factor_name(type), false));
 }
 
+int ma_audit_operation(struct ma_ctx *ctx, const char *type, const char *operation, struct ma_span detail)
+{
+    return insert(ctx, type, operation, MA_SPAN_NULL, detail);
+}
+
 void ma_audit_on_failure(struct ma_ctx *ctx, const char *operation, const char *method_type, struct ma_span method_id)
 {
     ctx->audit.due = true;

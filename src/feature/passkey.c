@@ -79,6 +79,11 @@ static int open_session(struct ma_ctx *ctx, const struct ma_creation_options *o,
     return ma_session_open_with(ctx, o->type, ret->id, MA_SPAN_NULL, ma_buf_view(&b), &ret->auth_session);
 }
 
+struct ma_span ma_passkey_user_name(const struct ma_user *u)
+{
+    return u->email.p ? u->email : u->phone_number.p ? u->phone_number : u->user_id;
+}
+
 static int name_user(struct ma_ctx *ctx, const struct ma_passkey_request *in, struct ma_creation_options *o)
 {
     struct ma_user u;
@@ -87,7 +92,7 @@ static int name_user(struct ma_ctx *ctx, const struct ma_passkey_request *in, st
         r = ma_require_identity(ctx, &u, in->connection, in->identity_user_id);
     if (r < 0)
         return r;
-    o->user_name = u.email.p ? u.email : u.phone_number.p ? u.phone_number : u.user_id;
+    o->user_name = ma_passkey_user_name(&u);
     o->user_display_name = u.name.p ? u.name : o->user_name;
     return MA_OK;
 }

@@ -7,6 +7,8 @@
 
 #include "int.h"
 
+#include "ma/account.h"
+
 /* One assertion to be judged. */
 struct question {
     struct ma_span challenge, rp_id;
@@ -129,9 +131,10 @@ int ma_passkey_verify(struct ma_ctx *ctx, struct ma_span challenge, struct ma_sp
 
 static int store_use(struct ma_ctx *ctx, const struct ma_passkey_proof *p)
 {
+    struct ma_place from = ma_place_of(ctx);
     int r = ma_credential_used(ctx->db, ctx->who.user_id, p->method_id, p->old_count, p->new_count, p->bs);
     if (r == MA_OK)
-        r = ma_method_used(ctx->db, ctx->who.user_id, p->method_id, ctx->now_ms);
+        r = ma_method_used(ctx->db, ctx->who.user_id, p->method_id, ctx->now_ms, &from);
     ctx->user_changed = true; /* lists show when a method was used */
     return r;
 }

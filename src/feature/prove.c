@@ -4,6 +4,8 @@
 #include "ma/signin.h"
 
 #include "int.h"
+
+#include "ma/account.h"
 #include "ma/codec.h"
 #include "ma/crypto.h"
 #include "ma/notify.h"
@@ -96,6 +98,7 @@ int ma_prove_totp(struct ma_ctx *ctx, const struct ma_user *user, struct ma_span
                   struct ma_factor_proof *ret)
 {
     struct ma_span id = MA_SPAN_NULL;
+    struct ma_place from = ma_place_of(ctx);
     int64_t step = 0;
     *ret = (struct ma_factor_proof){.verdict = MA_SIGNIN_NO_FACTOR};
     if (!(ma_factors_enabled(ctx) & 1u << MA_FACTOR_TOTP))
@@ -107,7 +110,7 @@ int ma_prove_totp(struct ma_ctx *ctx, const struct ma_user *user, struct ma_span
     if (r == MA_E_NOTFOUND)
         return MA_OK;
     if (r == MA_OK) /* RFC 6238 §5.2: a step is accepted once, also when two requests bring it at the same time */
-        r = ma_method_totp_advance(ctx->db, user->user_id, id, step, ctx->now_ms);
+        r = ma_method_totp_advance(ctx->db, user->user_id, id, step, ctx->now_ms, &from);
     if (r == MA_E_AUTH || r == MA_E_CONFLICT)
         return wrong(ctx, MA_FACTOR_TOTP, id, ret);
     return r == MA_OK ? proven(ctx, MA_FACTOR_TOTP, id, ret) : r;
@@ -125,13 +128,14 @@ static int miss(struct ma_ctx *ctx, const struct ma_challenge *c, struct ma_fact
 static int hit(struct ma_ctx *ctx, const struct ma_challenge *c, const struct ma_method_view *m,
                struct ma_factor_proof *ret)
 {
+    struct ma_place from = ma_place_of(ctx);
     int r = ma_challenge_consume(ctx->db, c->user_id, c->id_mac, ctx->now_ms);
     if (r == MA_E_CONFLICT) {
         ret->verdict = MA_SIGNIN_EXPIRED;
         return MA_OK;
     }
     if (r == MA_OK && !m->automatic)
-        r = ma_method_used(ctx->db, c->user_id, c->method_id, ctx->now_ms);
+        r = ma_method_used(ctx->db, c->user_id, c->method_id, ctx->now_ms, &from);
     return r == MA_OK ? proven(ctx, c->type, c->method_id, ret) : r;
 }
 

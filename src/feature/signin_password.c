@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "int.h"
+#include "ma/account.h"
 #include "ma/codec.h"
 #include "ma/crypto.h"
 
@@ -361,6 +362,15 @@ static void count_login(struct ma_ctx *ctx, enum ma_signin_verdict v)
                                              : MA_M_FAILED);
 }
 
+static int signed_in(struct ma_ctx *ctx, struct ma_signin *s)
+{
+    struct ma_place from = ma_place_of(ctx);
+    int r = rehash(ctx, s);
+    if (r == MA_OK)
+        r = ma_password_used(ctx->db, s->user.user_id, ctx->now_ms, &from);
+    return r == MA_OK ? ma_address_remember(ctx, s->user.user_id) : r;
+}
+
 int ma_signin_password_done(struct ma_ctx *ctx, struct ma_signin *s)
 {
     int r = s->verdict == MA_SIGNIN_OK ? look_again(ctx, s) : MA_OK;
@@ -369,8 +379,7 @@ int ma_signin_password_done(struct ma_ctx *ctx, struct ma_signin *s)
     count_login(ctx, s->verdict);
     switch (s->verdict) {
     case MA_SIGNIN_OK: /* no row: signing in is not over yet (ma_audit_signed_in) */
-        r = rehash(ctx, s);
-        return r == MA_OK ? ma_address_remember(ctx, s->user.user_id) : r;
+        return signed_in(ctx, s);
     case MA_SIGNIN_BLOCKED:
         return audit(ctx, "fp", s, "user is blocked");
     case MA_SIGNIN_BREACHED:

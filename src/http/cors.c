@@ -55,6 +55,11 @@ void ma_cors_preflight(struct ma_ctx *ctx, unsigned allow)
 void ma_cors_finish(struct ma_ctx *ctx)
 {
     ma_header(ctx, "Vary", "Origin");
+    if (ctx->cors_public) {
+        ma_header(ctx, "Access-Control-Allow-Origin", "*");
+        ma_header(ctx, "Access-Control-Expose-Headers", "ETag");
+        return;
+    }
     if (!ctx->cors_known)
         return;
     ma_header(ctx, "Access-Control-Allow-Origin", (const char *)ctx->req.origin.p);

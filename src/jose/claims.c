@@ -147,6 +147,7 @@ static void copy_claims(const struct claims *c, struct ma_token *t)
     t->iss = c->iss;
     t->sub = c->sub;
     t->scope = c->scope;
+    t->aud = c->aud;
     t->jti = maybe(c->has_jti, c->jti);
     t->sid = maybe(c->has_sid, c->sid);
     t->org_id = maybe(c->has_org_id, c->org_id);

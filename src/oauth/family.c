@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "ma/account.h"
 #include "ma/codec.h"
 #include "ma/crypto.h"
 
@@ -78,6 +79,13 @@ static int64_t later(int64_t now, int64_t seconds)
     return seconds > 0 ? now + seconds * 1000 : 0;
 }
 
+/* Access tokens name what ends them: the browser's session, else the refresh token that they came with. */
+static int name_session(struct ma_ctx *ctx, struct ma_issue *is, const struct ma_family *f)
+{
+    is->sid = f->session_id.p ? f->session_id : ma_arena_dup(ctx->arena, f->id);
+    return is->sid.p ? MA_OK : MA_E_NOMEM;
+}
+
 int ma_family_begin(struct ma_ctx *ctx, struct ma_issue *is, char ret_family[MA_FAMILY_ID_LEN + 1])
 {
     uint8_t salt[SALT_BYTES];
@@ -108,8 +116,11 @@ int ma_family_begin(struct ma_ctx *ctx, struct ma_issue *is, char ret_family[MA_
         .used_at = ctx->now_ms,
         .idle_at = later(ctx->now_ms, is->client->refresh.idle_s),
         .expires_at = later(ctx->now_ms, is->client->refresh.lifetime_s),
+        .from = ma_place_of(ctx),
     };
     r = ma_family_insert(ctx->db, &f);
+    if (r == MA_OK)
+        r = name_session(ctx, is, &f);
     if (r == MA_OK)
         is->refresh_token = ma_refresh_text(ctx, &f, 1);
     return r == MA_OK && !is->refresh_token ? MA_E_NOMEM : r;
@@ -131,6 +142,7 @@ int ma_family_continue(struct ma_ctx *ctx, struct ma_issue *is, const struct ma_
     int64_t newest = f->generation;
     int r = MA_OK;
     next.idle_at = later(ctx->now_ms, rule->idle_s);
+    next.from = ma_place_of(ctx);
     if (generation == f->generation && rule->rotating) {
         r = ma_family_rotate(ctx->db, &next, ctx->now_ms);
         newest++;
@@ -140,6 +152,8 @@ int ma_family_continue(struct ma_ctx *ctx, struct ma_issue *is, const struct ma_
                ctx->now_ms - f->rotated_at > rule->leeway_s * 1000) {
         return reuse(ctx, f);
     }
+    if (r == MA_OK)
+        r = name_session(ctx, is, f);
     if (r < 0)
         return r;
     is->refresh_token = ma_refresh_text(ctx, f, newest);

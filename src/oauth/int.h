@@ -180,6 +180,7 @@ struct ma_issue {
     struct ma_granted granted;
     struct ma_authn authn;
     struct ma_span org_id, nonce, session_id, jkt; /* p == NULL: none */
+    struct ma_span sid;                            /* of the access token, where session_id is not; p == NULL: none */
     const char *jti;                               /* of the access token; NULL: a random one */
     const char *gty;                               /* "password", "refresh_token"; NULL: none */
     const char *refresh_token;                     /* goes into the answer; NULL: none. arena */

@@ -95,7 +95,7 @@ static int access_token(struct ma_ctx *ctx, const struct ma_issue *is, struct ma
     ma_jw_kstr(&w, "scope", is->granted.scope);
     ma_jw_kcstr(&w, "jti", is->jti ? is->jti : jti);
     put_authn(&w, is);
-    put_span(&w, "sid", is->session_id);
+    put_span(&w, "sid", is->session_id.p ? is->session_id : is->sid);
     put_span(&w, "org_id", is->org_id);
     if (is->gty)
         ma_jw_kcstr(&w, "gty", is->gty);
@@ -109,10 +109,26 @@ static int access_token(struct ma_ctx *ctx, const struct ma_issue *is, struct ma
     return sign(ctx, ctx->state->api.signing_alg, "at+jwt", &b, &ret->access_token);
 }
 
+/* What a consent to the token is kept under: the audience beside userinfo; "" when there is none. */
+static int consented_audience(struct ma_ctx *ctx, const struct ma_token *t, struct ma_span *ret)
+{
+    const char *userinfo = origin_and(ctx, "/userinfo");
+    if (!userinfo)
+        return MA_E_NOMEM;
+    *ret = MA_LIT("");
+    for (size_t i = 0; i < t->aud.n && ret->n == 0; i++)
+        if (!ma_span_eq_str(t->aud.v[i], userinfo))
+            *ret = t->aud.v[i];
+    return MA_OK;
+}
+
 int ma_access_revoked(struct ma_ctx *ctx, const struct ma_token *t, bool *ret)
 {
     struct ma_user u;
-    int r = ma_revoked(ctx->db, t->sub, t->jti, t->sid, ctx->now_ms, ret);
+    struct ma_access access = {t->sub, t->jti, t->sid, t->client_id, MA_SPAN_NULL, t->iat};
+    int r = consented_audience(ctx, t, &access.audience);
+    if (r == MA_OK)
+        r = ma_revoked(ctx->db, &access, ctx->now_ms, ret);
     if (r < 0 || *ret)
         return r;
     r = ma_user_get(ctx->db, ctx->arena, t->sub, &u);
@@ -124,6 +140,10 @@ void ma_put_user_claims(struct ma_jw *w, const struct ma_user *u, struct ma_span
 {
     if (ma_scope_has(scope, "profile")) {
         put_span(w, "name", u->name);
+        put_span(w, "given_name", u->given_name);
+        put_span(w, "family_name", u->family_name);
+        put_span(w, "nickname", u->nickname);
+        put_span(w, "picture", u->picture);
         ma_jw_kint(w, "updated_at", u->updated_at / 1000);
     }
     if (ma_scope_has(scope, "email") && u->email.p) {

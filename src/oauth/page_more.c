@@ -96,6 +96,12 @@ static const struct {
     {"delete:me:connected_accounts", "Disconnect your connected accounts"},
     {"read:me:consents", "See which applications you gave access"},
     {"read:me:organizations", "See the organizations you belong to"},
+    {"delete:me:consents", "Withdraw the access of applications"},
+    {"read:me:sessions", "See where you are signed in"},
+    {"delete:me:sessions", "Sign you out elsewhere"},
+    {"read:me:activity", "See what happened to your account"},
+    {"read:me:profile", "See your profile"},
+    {"update:me:profile", "Change your profile"},
 };
 
 static void scope_line(struct ma_html *h, struct ma_span scope)

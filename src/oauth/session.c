@@ -3,12 +3,12 @@
  */
 #include "login_int.h"
 
+#include "ma/account.h"
 #include "ma/codec.h"
 #include "ma/crypto.h"
 #include "ma/oauth.h"
 
 #define COOKIE "myaccount-session"
-enum { USER_AGENT_MAX = 256 };
 
 const char *ma_cookie_name(struct ma_ctx *ctx, const char *name)
 {
@@ -81,15 +81,6 @@ static int drop_previous(struct ma_ctx *ctx)
     return r == MA_OK ? ma_browser_session_end(ctx, &old) : r;
 }
 
-/* Shown to people later: short, and text. */
-static struct ma_span agent(const struct ma_ctx *ctx)
-{
-    struct ma_span s = ctx->req.user_agent;
-    if (s.n > USER_AGENT_MAX)
-        s.n = USER_AGENT_MAX;
-    return s.n > 0 && ma_utf8_valid(s) ? s : MA_SPAN_NULL;
-}
-
 int ma_browser_session_begin(struct ma_ctx *ctx, struct ma_span user_id, struct ma_span org_id,
                              const struct ma_authn *authn, struct ma_span *ret_id, const char **ret_cookie)
 {
@@ -104,20 +95,19 @@ int ma_browser_session_begin(struct ma_ctx *ctx, struct ma_span user_id, struct 
         r = cookie_mac(ctx, "session-cookie", ma_span_of(value, MA_TOKEN_LEN), mac);
     if (r < 0)
         return r;
+    struct ma_place from = ma_place_of(ctx);
     struct ma_session s = {
         .id = *ret_id,
         .cookie_mac = ma_span_of(mac, sizeof mac),
         .user_id = user_id,
         .org_id = org_id,
-        .user_agent = agent(ctx),
+        .user_agent = from.user_agent,
+        .ip = from.ip,
         .authn = *authn,
         .created_at = ctx->now_ms,
         .used_at = ctx->now_ms,
         .expires_at = ctx->now_ms + ctx->state->tenant.session_lifetime_s * 1000,
     };
-    char address[MA_ADDR_TEXT];
-    ma_addr_format(&ctx->req.client, address);
-    s.ip = ma_span_str(address);
     s.idle_at = idle_end(ctx, s.expires_at);
     *ret_cookie = value;
     return ma_session_insert(ctx->db, &s);

@@ -141,9 +141,10 @@ int ma_op_discovery(struct ma_ctx *ctx)
     static const char *const auth[] = {"none", "client_secret_basic", "client_secret_post", "private_key_jwt", NULL};
     static const char *const auth_algs[] = {"RS256", "RS384", "PS256", "ES256", "ES384", NULL};
     static const char *const dpop[] = {"ES256", "RS256", "ES384", "PS256", "EdDSA", NULL};
-    static const char *const claims[] = {"aud",          "auth_time", "amr", "acr",  "email", "email_verified",
-                                         "exp",          "iat",       "iss", "name", "nonce", "org_id",
-                                         "phone_number", "sid",       "sub", NULL};
+    static const char *const claims[] = {
+        "acr",         "amr",        "aud",          "auth_time", "email", "exp",      "email_verified",
+        "family_name", "given_name", "iat",          "iss",       "name",  "nickname", "nonce",
+        "org_id",      "picture",    "phone_number", "sid",       "sub",   NULL};
     static const char *const grants[] = {"authorization_code",
                                          "refresh_token",
                                          "password",

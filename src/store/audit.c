@@ -13,6 +13,9 @@ MA_QUERY(AUDIT_LIST, "SELECT id, " MA_AUDIT_COLUMNS " FROM audit WHERE id > $1 A
 MA_QUERY(AUDIT_LIST_USER, "SELECT id, " MA_AUDIT_COLUMNS
                           " FROM audit WHERE user_id = $4 AND id > $1 AND +at >= $2 ORDER BY id LIMIT $3");
 
+MA_QUERY(AUDIT_LIST_NEWEST, "SELECT id, " MA_AUDIT_COLUMNS " FROM audit WHERE user_id = $1 AND id < $2 AND +at >= $3 "
+                            "AND +at < $4 ORDER BY id DESC LIMIT $5");
+
 int ma_audit_row_put(struct ma_db *db, const struct ma_audit_link *l)
 {
     const struct ma_audit_row *row = &l->row;
@@ -145,4 +148,19 @@ int ma_audit_list(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, 
             return ma_store_end(r);
     }
     return list(db, a, user_id, since, after_id, ret, cap, ret_n);
+}
+
+int ma_audit_list_newest(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, int64_t before_id, int64_t since,
+                         int64_t until, struct ma_audit_row *ret, size_t cap, size_t *ret_n)
+{
+    *ret_n = 0;
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt(db, &ma_q_AUDIT_LIST_NEWEST, user_id, &st);
+    if (r != MA_OK)
+        return r;
+    ma_bind_int(st, 2, before_id);
+    ma_bind_int(st, 3, since);
+    ma_bind_int(st, 4, until);
+    ma_bind_int(st, 5, ma_store_limit(cap));
+    return ma_store_rows(st, a, cap, ret_n, read_row, ret);
 }

@@ -7,24 +7,26 @@
 
 #define FAMILY_COLUMNS                                                                                                 \
     "user_id, id, client_id, session_id, audience, scope, org_id, jkt, gty, auth_at, mfa_at, amr, salt, generation, "  \
-    "created_at, used_at, idle_at, expires_at, rotated_at, revoked_at"
+    "created_at, used_at, idle_at, expires_at, rotated_at, revoked_at, ip, user_agent"
 #define FAMILY_LIVE(now)                                                                                               \
     "revoked_at = 0 AND (idle_at = 0 OR idle_at > " now ") AND (expires_at = 0 OR expires_at > " now ")"
 #define FAMILY_OTHERS "WHERE user_id = $1 AND client_id = $2 AND id <> $3 AND " FAMILY_LIVE("$4")
 
 MA_QUERY(FAMILY_INSERT, "INSERT INTO families (" FAMILY_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, "
-                        "$11, $12, $13, $14, $15, $16, $17, $18, $19, $20)");
+                        "$11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)");
 /* From the newest one beside the new one that is too many; there is none when they are few. */
 MA_QUERY(FAMILY_TRIM,
          "UPDATE families SET revoked_at = $4 " FAMILY_OTHERS " AND (created_at, id) <= "
          "(SELECT created_at, id FROM families " FAMILY_OTHERS " ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET $5)");
 MA_QUERY(FAMILY_GET, "SELECT " FAMILY_COLUMNS " FROM families WHERE id = $1");
-MA_QUERY(FAMILY_ROTATE, "UPDATE families SET generation = generation + 1, rotated_at = $3, used_at = $3, idle_at = $4 "
+MA_QUERY(FAMILY_ROTATE, "UPDATE families SET generation = generation + 1, rotated_at = $3, used_at = $3, idle_at = $4, "
+                        "ip = $6, user_agent = $7 "
                         "WHERE user_id = $1 AND id = $2 AND generation = $5 AND " FAMILY_LIVE("$3"));
 MA_QUERY(FAMILY_ROTATE_BACK, "UPDATE families SET generation = $3, rotated_at = $4 WHERE user_id = $1 AND id = $2 "
                              "AND generation = $3 + 1");
-MA_QUERY(FAMILY_TOUCH, "UPDATE families SET used_at = $3, idle_at = $4 WHERE user_id = $1 AND id = $2 "
-                       "AND " FAMILY_LIVE("$3"));
+MA_QUERY(FAMILY_TOUCH,
+         "UPDATE families SET used_at = $3, idle_at = $4, ip = $5, user_agent = $6 WHERE user_id = $1 AND id = $2 "
+         "AND " FAMILY_LIVE("$3"));
 MA_QUERY(FAMILY_STEP_UP, "UPDATE families SET auth_at = $3, mfa_at = $4, amr = $5 WHERE user_id = $1 AND id = $2 "
                          "AND revoked_at = 0");
 MA_QUERY(FAMILY_REVOKE, "UPDATE families SET revoked_at = $3 WHERE user_id = $1 AND id = $2 AND revoked_at = 0");
@@ -32,6 +34,8 @@ MA_QUERY(FAMILY_REVOKE_SESSION, "UPDATE families SET revoked_at = $3 WHERE user_
                                 "AND revoked_at = 0");
 MA_QUERY(FAMILY_REVOKE_USER, "UPDATE families SET revoked_at = $3 WHERE user_id = $1 "
                              "AND (CAST($2 AS TEXT) IS NULL OR client_id = $2) AND revoked_at = 0");
+MA_QUERY(FAMILY_REVOKE_AUDIENCE, "UPDATE families SET revoked_at = $3 WHERE user_id = $1 AND client_id = $2 "
+                                 "AND audience = $4 AND revoked_at = 0");
 MA_QUERY(FAMILY_EXPIRE, "DELETE FROM families WHERE id IN (SELECT id FROM families WHERE expires_at > 0 "
                         "AND expires_at < $1 ORDER BY expires_at LIMIT $2)");
 MA_QUERY(FAMILY_EXPIRE_IDLE, "DELETE FROM families WHERE id IN (SELECT id FROM families WHERE idle_at > 0 "
@@ -61,6 +65,8 @@ static int add_family(struct ma_db *db, const struct ma_family *f)
     ma_bind_int(st, 18, f->expires_at);
     ma_bind_int(st, 19, f->rotated_at);
     ma_bind_int(st, 20, f->revoked_at);
+    ma_bind_text(st, 21, f->from.ip);
+    ma_bind_text(st, 22, f->from.user_agent);
     return ma_stmt_run(st);
 }
 
@@ -101,6 +107,7 @@ static int read_family(struct ma_stmt *st, struct ma_arena *a, struct ma_family 
         .expires_at = ma_col_int(st, 17),
         .rotated_at = ma_col_int(st, 18),
         .revoked_at = ma_col_int(st, 19),
+        .from = {ma_store_col(st, 20, a, &err), ma_store_col(st, 21, a, &err)},
     };
     return err;
 }
@@ -123,6 +130,8 @@ int ma_family_rotate(struct ma_db *db, const struct ma_family *f, int64_t now)
     ma_bind_int(st, 3, now);
     ma_bind_int(st, 4, f->idle_at);
     ma_bind_int(st, 5, f->generation);
+    ma_bind_text(st, 6, f->from.ip);
+    ma_bind_text(st, 7, f->from.user_agent);
     return ma_store_change(db, st, MA_E_CONFLICT);
 }
 
@@ -145,6 +154,8 @@ int ma_family_touch(struct ma_db *db, const struct ma_family *f, int64_t now)
         return r;
     ma_bind_int(st, 3, now);
     ma_bind_int(st, 4, f->idle_at);
+    ma_bind_text(st, 5, f->from.ip);
+    ma_bind_text(st, 6, f->from.user_agent);
     return ma_store_change(db, st, MA_E_CONFLICT);
 }
 
@@ -186,6 +197,19 @@ int ma_families_revoke_session(struct ma_db *db, struct ma_span user_id, struct 
 int ma_families_revoke_user(struct ma_db *db, struct ma_span user_id, struct ma_span client_id, int64_t now)
 {
     return revoke(db, &ma_q_FAMILY_REVOKE_USER, user_id, client_id, now);
+}
+
+int ma_families_revoke_audience(struct ma_db *db, struct ma_span user_id, struct ma_span client_id,
+                                struct ma_span audience, int64_t now)
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt_id(db, &ma_q_FAMILY_REVOKE_AUDIENCE, user_id, client_id, &st);
+    if (r != MA_OK)
+        return r;
+    ma_bind_int(st, 3, now);
+    ma_bind_text(st, 4, ma_store_some(audience));
+    r = ma_stmt_run(st);
+    return r == MA_OK ? (int)ma_db_changes(db) : r;
 }
 
 int ma_families_expire(struct ma_db *db, int64_t before, int limit)

@@ -157,6 +157,16 @@
     X(REVOCATION_PUT_JTI)                                                                                              \
     X(REVOCATION_PUT_SESSIONS)                                                                                         \
     X(REVOCATION_PUT_FAMILIES)                                                                                         \
+    X(REVOCATION_PUT_SID)                                                                                              \
+    X(REVOCATION_PUT_CLIENT)                                                                                           \
+    X(REVOCATION_PUT_AUDIENCE)                                                                                         \
+    X(FAMILY_REVOKE_AUDIENCE)                                                                                          \
+    X(SIGNIN_LIST)                                                                                                     \
+    X(CODE_DELETE_SESSION)                                                                                             \
+    X(PROFILE_GET)                                                                                                     \
+    X(PROFILE_PUT)                                                                                                     \
+    X(AUDIT_LIST_NEWEST)                                                                                               \
+    X(PASSWORD_USED)                                                                                                   \
     X(REVOCATION_FIND)                                                                                                 \
     X(REVOCATION_EXPIRE)                                                                                               \
     X(CONSENT_LIST)                                                                                                    \

@@ -7,16 +7,18 @@
 
 #define METHOD_COLUMNS                                                                                                 \
     "id, type, confirmed, name, address, voice, secret, last_step, created_at, last_auth_at, expires_at"
+#define METHOD_READ METHOD_COLUMNS ", used_ip, used_agent"
 #define METHOD_ALIVE(now) "(confirmed = 1 OR expires_at > " now ")"
 
-MA_QUERY(METHOD_LIST, "SELECT " METHOD_COLUMNS " FROM methods WHERE user_id = $1 AND " METHOD_ALIVE("$2") " LIMIT $3");
-MA_QUERY(METHOD_GET, "SELECT " METHOD_COLUMNS " FROM methods WHERE user_id = $1 AND id = $2 AND " METHOD_ALIVE("$3"));
+MA_QUERY(METHOD_LIST, "SELECT " METHOD_READ " FROM methods WHERE user_id = $1 AND " METHOD_ALIVE("$2") " LIMIT $3");
+MA_QUERY(METHOD_GET, "SELECT " METHOD_READ " FROM methods WHERE user_id = $1 AND id = $2 AND " METHOD_ALIVE("$3"));
 MA_QUERY(METHOD_INSERT, "INSERT INTO methods (user_id, " METHOD_COLUMNS
                         ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)");
 MA_QUERY(METHOD_CONFIRM, "UPDATE methods SET confirmed = 1, expires_at = 0, last_step = $3 "
                          "WHERE user_id = $1 AND id = $2 AND confirmed = 0 AND expires_at > $4");
 MA_QUERY(METHOD_TOTP_ADVANCE, "UPDATE methods SET last_step = $3, "
-                              "last_auth_at = CASE WHEN confirmed = 1 THEN $4 ELSE last_auth_at END "
+                              "last_auth_at = CASE WHEN confirmed = 1 THEN $4 ELSE last_auth_at END, "
+                              "used_ip = $5, used_agent = $6 "
                               "WHERE user_id = $1 AND id = $2 AND type = 'totp' AND last_step < $3 "
                               "AND " METHOD_ALIVE("$4"));
 MA_QUERY(METHOD_UPDATE, "UPDATE methods SET name = coalesce($3, name), "
@@ -30,7 +32,8 @@ MA_QUERY(METHOD_DELETE_PENDING, "DELETE FROM methods WHERE user_id = $1 AND conf
 MA_QUERY(METHOD_DELETE_ALL, "DELETE FROM methods WHERE user_id = $1");
 MA_QUERY(METHOD_EXPIRE, "DELETE FROM methods WHERE (user_id, id) IN (SELECT user_id, id FROM methods "
                         "WHERE confirmed = 0 AND expires_at < $1 ORDER BY expires_at LIMIT $2)");
-MA_QUERY(METHOD_USED, "UPDATE methods SET last_auth_at = $3 WHERE user_id = $1 AND id = $2 AND confirmed = 1");
+MA_QUERY(METHOD_USED, "UPDATE methods SET last_auth_at = $3, used_ip = $4, used_agent = $5 WHERE user_id = $1 AND id = "
+                      "$2 AND confirmed = 1");
 
 static const struct {
     const char *name;
@@ -83,6 +86,7 @@ static int read_method(struct ma_stmt *st, struct ma_arena *a, struct ma_method 
         .created_at = ma_col_int(st, 8),
         .last_auth_at = ma_col_int(st, 9),
         .expires_at = ma_col_int(st, 10),
+        .used_from = {ma_store_col(st, 11, a, &err), ma_store_col(st, 12, a, &err)},
     };
     if (err == MA_OK && ret->type == MA_FACTOR__COUNT)
         err = MA_E_DB;
@@ -171,27 +175,29 @@ int ma_method_insert(struct ma_db *db, struct ma_span user_id, const struct ma_m
     return ma_stmt_run(st);
 }
 
-/* The two changes that set last_step. */
-static int set_step(struct ma_db *db, const struct ma_sql *q, struct ma_span user_id, struct ma_span id, int64_t step,
-                    int64_t now)
+int ma_method_confirm(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t last_step, int64_t now)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
-    int r = ma_store_stmt_id(db, q, user_id, id, &st);
+    int r = ma_store_stmt_id(db, &ma_q_METHOD_CONFIRM, user_id, id, &st);
     if (r != MA_OK)
         return r;
-    ma_bind_int(st, 3, step);
+    ma_bind_int(st, 3, last_step);
     ma_bind_int(st, 4, now);
     return ma_store_change(db, st, MA_E_CONFLICT);
 }
 
-int ma_method_confirm(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t last_step, int64_t now)
+int ma_method_totp_advance(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t step, int64_t now,
+                           const struct ma_place *from)
 {
-    return set_step(db, &ma_q_METHOD_CONFIRM, user_id, id, last_step, now);
-}
-
-int ma_method_totp_advance(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t step, int64_t now)
-{
-    return set_step(db, &ma_q_METHOD_TOTP_ADVANCE, user_id, id, step, now);
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt_id(db, &ma_q_METHOD_TOTP_ADVANCE, user_id, id, &st);
+    if (r != MA_OK)
+        return r;
+    ma_bind_int(st, 3, step);
+    ma_bind_int(st, 4, now);
+    ma_bind_text(st, 5, from->ip);
+    ma_bind_text(st, 6, from->user_agent);
+    return ma_store_change(db, st, MA_E_CONFLICT);
 }
 
 int ma_method_update(struct ma_db *db, struct ma_span user_id, struct ma_span id, struct ma_span name, int voice)
@@ -216,13 +222,16 @@ int ma_method_settings(struct ma_db *db, struct ma_span user_id, struct ma_span 
     return ma_store_change(db, st, MA_E_CONFLICT);
 }
 
-int ma_method_used(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t now)
+int ma_method_used(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t now,
+                   const struct ma_place *from)
 {
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
     int r = ma_store_stmt_id(db, &ma_q_METHOD_USED, user_id, id, &st);
     if (r != MA_OK)
         return r;
     ma_bind_int(st, 3, now);
+    ma_bind_text(st, 4, from->ip);
+    ma_bind_text(st, 5, from->user_agent);
     return ma_store_change(db, st, MA_E_CONFLICT);
 }
 

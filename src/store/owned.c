@@ -6,11 +6,15 @@
 #include "int.h"
 
 MA_QUERY(OWNED_USER, "SELECT user_id, email, email_verified, name, phone_number, connection, roles, permissions, "
-                     "blocked, created_at, updated_at, tokens_after FROM users WHERE user_id = $1");
-MA_QUERY(OWNED_PASSWORD, "SELECT created_at, changed_at, must_reset FROM passwords WHERE user_id = $1");
+                     "blocked, created_at, updated_at, tokens_after, given_name, family_name, nickname, picture, "
+                     "user_metadata FROM users WHERE user_id = $1");
+MA_QUERY(OWNED_PASSWORD,
+         "SELECT created_at, changed_at, must_reset, used_at, used_ip, used_agent FROM passwords WHERE user_id = $1");
 MA_QUERY(OWNED_HISTORY, "SELECT seq, created_at FROM password_history WHERE user_id = $1 ORDER BY seq");
-MA_QUERY(OWNED_METHOD, "SELECT id, type, confirmed, name, address, voice, created_at, last_auth_at, expires_at FROM "
-                       "methods WHERE user_id = $1 ORDER BY id");
+MA_QUERY(
+    OWNED_METHOD,
+    "SELECT id, type, confirmed, name, address, voice, created_at, last_auth_at, expires_at, used_ip, used_agent FROM "
+    "methods WHERE user_id = $1 ORDER BY id");
 MA_QUERY(OWNED_ENROLMENT, "SELECT method_id, type, client_id, attempts, created_at, expires_at, consumed_at FROM "
                           "enrolments WHERE user_id = $1 ORDER BY method_id");
 MA_QUERY(OWNED_COUNTER, "SELECT name, micro, updated_at FROM counters WHERE user_id = $1 ORDER BY name");
@@ -27,7 +31,7 @@ MA_QUERY(OWNED_ACCOUNT, "SELECT id, connection, provider, subject, client_id, or
                         "access_expires_at, refresh_expires_at, needs_reconnect, created_at, updated_at, used_at FROM "
                         "accounts WHERE user_id = $1 ORDER BY id");
 MA_QUERY(OWNED_SESSION, "SELECT id, org_id, auth_at, mfa_at, amr, ip, user_agent, created_at, used_at, idle_at, "
-                        "expires_at FROM sessions WHERE user_id = $1 ORDER BY id");
+                        "expires_at FROM sessions WHERE user_id = $1 ORDER BY created_at, id");
 MA_QUERY(OWNED_FLOW,
          "SELECT kind, client_id, attempts, created_at, expires_at, consumed_at FROM flows WHERE user_id = $1");
 MA_QUERY(OWNED_CHALLENGE,
@@ -36,7 +40,8 @@ MA_QUERY(OWNED_CODE, "SELECT client_id, session_id, redirect_uri, family_id, cre
                      "codes WHERE user_id = $1");
 MA_QUERY(OWNED_FAMILY,
          "SELECT id, client_id, session_id, audience, scope, org_id, jkt, gty, auth_at, mfa_at, amr, generation, "
-         "rotated_at, created_at, used_at, idle_at, expires_at, revoked_at FROM families WHERE user_id = $1");
+         "rotated_at, created_at, used_at, idle_at, expires_at, revoked_at, ip, user_agent FROM families WHERE user_id "
+         "= $1");
 MA_QUERY(OWNED_CONSENT,
          "SELECT id, client_id, audience, scope, created_at, expires_at FROM consents WHERE user_id = $1 ORDER BY id");
 MA_QUERY(OWNED_KNOWN_ADDRESS, "SELECT used_at FROM known_addresses WHERE user_id = $1 ORDER BY used_at");
@@ -50,14 +55,18 @@ static const struct ma_owned_column c_users[] = {
     {"user_id", MA_OWNED_TEXT},    {"email", MA_OWNED_TEXT},        {"email_verified", MA_OWNED_BOOL},
     {"name", MA_OWNED_TEXT},       {"phone_number", MA_OWNED_TEXT}, {"connection", MA_OWNED_TEXT},
     {"roles", MA_OWNED_JSON},      {"permissions", MA_OWNED_JSON},  {"blocked", MA_OWNED_BOOL},
-    {"created_at", MA_OWNED_TIME}, {"updated_at", MA_OWNED_TIME},   {"tokens_after", MA_OWNED_TIME}};
-static const struct ma_owned_column c_passwords[] = {
-    {"created_at", MA_OWNED_TIME}, {"changed_at", MA_OWNED_TIME}, {"must_reset", MA_OWNED_BOOL}};
+    {"created_at", MA_OWNED_TIME}, {"updated_at", MA_OWNED_TIME},   {"tokens_after", MA_OWNED_TIME},
+    {"given_name", MA_OWNED_TEXT}, {"family_name", MA_OWNED_TEXT},  {"nickname", MA_OWNED_TEXT},
+    {"picture", MA_OWNED_TEXT},    {"user_metadata", MA_OWNED_JSON}};
+static const struct ma_owned_column c_passwords[] = {{"created_at", MA_OWNED_TIME}, {"changed_at", MA_OWNED_TIME},
+                                                     {"must_reset", MA_OWNED_BOOL}, {"used_at", MA_OWNED_TIME},
+                                                     {"used_ip", MA_OWNED_TEXT},    {"used_agent", MA_OWNED_TEXT}};
 static const struct ma_owned_column c_password_history[] = {{"seq", MA_OWNED_INT}, {"created_at", MA_OWNED_TIME}};
 static const struct ma_owned_column c_methods[] = {
     {"id", MA_OWNED_TEXT},         {"type", MA_OWNED_TEXT},         {"confirmed", MA_OWNED_BOOL},
     {"name", MA_OWNED_TEXT},       {"address", MA_OWNED_TEXT},      {"voice", MA_OWNED_BOOL},
-    {"created_at", MA_OWNED_TIME}, {"last_auth_at", MA_OWNED_TIME}, {"expires_at", MA_OWNED_TIME}};
+    {"created_at", MA_OWNED_TIME}, {"last_auth_at", MA_OWNED_TIME}, {"expires_at", MA_OWNED_TIME},
+    {"used_ip", MA_OWNED_TEXT},    {"used_agent", MA_OWNED_TEXT}};
 static const struct ma_owned_column c_enrolments[] = {{"method_id", MA_OWNED_TEXT},  {"type", MA_OWNED_TEXT},
                                                       {"client_id", MA_OWNED_TEXT},  {"attempts", MA_OWNED_INT},
                                                       {"created_at", MA_OWNED_TIME}, {"expires_at", MA_OWNED_TIME},
@@ -118,7 +127,8 @@ static const struct ma_owned_column c_families[] = {
     {"jkt", MA_OWNED_TEXT},        {"gty", MA_OWNED_TEXT},        {"auth_at", MA_OWNED_TIME},
     {"mfa_at", MA_OWNED_TIME},     {"amr", MA_OWNED_INT},         {"generation", MA_OWNED_INT},
     {"rotated_at", MA_OWNED_TIME}, {"created_at", MA_OWNED_TIME}, {"used_at", MA_OWNED_TIME},
-    {"idle_at", MA_OWNED_TIME},    {"expires_at", MA_OWNED_TIME}, {"revoked_at", MA_OWNED_TIME}};
+    {"idle_at", MA_OWNED_TIME},    {"expires_at", MA_OWNED_TIME}, {"revoked_at", MA_OWNED_TIME},
+    {"ip", MA_OWNED_TEXT},         {"user_agent", MA_OWNED_TEXT}};
 static const struct ma_owned_column c_consents[] = {{"id", MA_OWNED_TEXT},         {"client_id", MA_OWNED_TEXT},
                                                     {"audience", MA_OWNED_TEXT},   {"scope", MA_OWNED_TEXT},
                                                     {"created_at", MA_OWNED_TIME}, {"expires_at", MA_OWNED_TIME}};

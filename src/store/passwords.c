@@ -5,10 +5,12 @@
 
 #include "int.h"
 
-MA_QUERY(PASSWORD_GET, "SELECT hash, created_at, changed_at, must_reset FROM passwords WHERE user_id = $1");
+MA_QUERY(PASSWORD_GET, "SELECT hash, created_at, changed_at, must_reset, used_at, used_ip, used_agent FROM passwords "
+                       "WHERE user_id = $1");
 MA_QUERY(PASSWORD_SET, "INSERT INTO passwords (user_id, hash, created_at, changed_at) VALUES ($1, $2, $3, 0) "
                        "ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.created_at, "
                        "must_reset = 0");
+MA_QUERY(PASSWORD_USED, "UPDATE passwords SET used_at = $2, used_ip = $3, used_agent = $4 WHERE user_id = $1");
 MA_QUERY(PASSWORD_MUST_RESET, "UPDATE passwords SET must_reset = 1 WHERE user_id = $1");
 MA_QUERY(PASSWORD_REHASH, "UPDATE passwords SET hash = $3 WHERE user_id = $1 AND hash = $2");
 MA_QUERY(HISTORY_ADD, "INSERT INTO password_history (user_id, seq, hash, created_at) "
@@ -32,6 +34,8 @@ int ma_password_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id
     ret->created_at = ma_col_int(st, 1);
     ret->changed_at = ma_col_int(st, 2);
     ret->must_reset = ma_col_int(st, 3) != 0;
+    ret->used_at = ma_col_int(st, 4);
+    ret->used_from = (struct ma_place){ma_store_col(st, 5, a, &r), ma_store_col(st, 6, a, &r)};
     return r;
 }
 
@@ -128,4 +132,16 @@ int ma_password_must_reset(struct ma_db *db, struct ma_span user_id)
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
     int r = ma_store_stmt(db, &ma_q_PASSWORD_MUST_RESET, user_id, &st);
     return r == MA_OK ? ma_store_change(db, st, MA_E_NOTFOUND) : r;
+}
+
+int ma_password_used(struct ma_db *db, struct ma_span user_id, int64_t now, const struct ma_place *from)
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt(db, &ma_q_PASSWORD_USED, user_id, &st);
+    if (r != MA_OK)
+        return r;
+    ma_bind_int(st, 2, now);
+    ma_bind_text(st, 3, from->ip);
+    ma_bind_text(st, 4, from->user_agent);
+    return ma_store_change(db, st, MA_E_NOTFOUND);
 }

@@ -7,7 +7,7 @@
 
 MA_QUERY(SESSION_DELETE_OTHERS, "DELETE FROM sessions WHERE user_id = $1 AND id IS DISTINCT FROM $2");
 MA_QUERY(FAMILY_REVOKE_OTHERS, "UPDATE families SET revoked_at = $3 WHERE user_id = $1 AND revoked_at = 0 "
-                               "AND session_id IS DISTINCT FROM $2");
+                               "AND coalesce(session_id, id) IS DISTINCT FROM $2");
 /* Used codes stay: a second use must still be told from an unknown code. */
 MA_QUERY(CODE_DELETE_OTHERS, "DELETE FROM codes WHERE user_id = $1 AND used_at = 0 "
                              "AND session_id IS DISTINCT FROM $2");

@@ -287,6 +287,7 @@ static const struct {
     {"limits { write_batch = 0 }", ":1: limits.write_batch must be an integer from 1"},
     {"token_service = maybe", ":1: token_service must be true or false"},
     {"token_service = 1", ":1: token_service must be true or false"},
+    {"profile { name = writable }", ":1: profile.name must be read_write or read_only"},
     {"webauthn { attestation = direct }", ":1: webauthn.attestation must be none or verified"},
     {"log_format = JSON", ":1: log_format must be auto, json or text"},
     {"log_level = Info", ":1: log_level must be error, warn, info or debug"},
@@ -577,7 +578,7 @@ START_TEST(reference_has_every_key)
         ck_assert_msg(strstr(reference, row) != NULL, "no row for %s", name);
         keys++;
     }
-    ck_assert_uint_eq(keys, 106);
+    ck_assert_uint_eq(keys, 114);
     ck_assert_ptr_nonnull(strstr(reference, "**`issuer \"URL\" { }`**"));
     ck_assert_ptr_nonnull(strstr(reference, "**`rate_limit { }`**"));
     free(example);

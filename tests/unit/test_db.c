@@ -115,7 +115,17 @@ static const struct ma_sql BEFORE_2[] = {{14, "DROP TABLE credentials"},
                                          {40, "DROP TABLE notices"},
                                          {41, "DROP TABLE password_resets"},
                                          {42, "ALTER TABLE passwords DROP COLUMN must_reset"},
-                                         {43, "ALTER TABLE users DROP COLUMN tokens_after"}};
+                                         {43, "ALTER TABLE users DROP COLUMN tokens_after"},
+                                         {44, "ALTER TABLE methods DROP COLUMN used_ip"},
+                                         {45, "ALTER TABLE methods DROP COLUMN used_agent"},
+                                         {46, "ALTER TABLE passwords DROP COLUMN used_at"},
+                                         {47, "ALTER TABLE passwords DROP COLUMN used_ip"},
+                                         {48, "ALTER TABLE passwords DROP COLUMN used_agent"},
+                                         {49, "ALTER TABLE users DROP COLUMN given_name"},
+                                         {50, "ALTER TABLE users DROP COLUMN family_name"},
+                                         {51, "ALTER TABLE users DROP COLUMN nickname"},
+                                         {52, "ALTER TABLE users DROP COLUMN picture"},
+                                         {53, "ALTER TABLE users DROP COLUMN user_metadata"}};
 static const struct ma_sql MADE_LATER = {
     19,
     "SELECT (SELECT count(*) FROM credentials) + (SELECT count(*) FROM connects) + (SELECT count(*) FROM accounts) + "
@@ -274,8 +284,8 @@ START_TEST(test_migrate_fresh_and_again)
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
     T_OK(ma_db_stmt(writer, &MIGRATIONS, &st));
     T_OK(ma_stmt_step(st));
-    ck_assert_int_eq(ma_col_int(st, 0), 8);
-    ck_assert_int_eq(ma_col_int(st, 1), 8);
+    ck_assert_int_eq(ma_col_int(st, 0), 9);
+    ck_assert_int_eq(ma_col_int(st, 1), 9);
     ck_assert_int_eq(ma_col_int(st, 2), NOW);
 }
 END_TEST
@@ -291,7 +301,7 @@ START_TEST(test_migrate_from_the_first_version)
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
     T_OK(ma_db_stmt(writer, &MIGRATIONS, &st));
     T_OK(ma_stmt_step(st));
-    ck_assert_int_eq(ma_col_int(st, 0), 8);
+    ck_assert_int_eq(ma_col_int(st, 0), 9);
     ck_assert_int_eq(ma_col_int(st, 2), NOW);
     struct ma_stmt *rows MA_CLEANUP(ma_stmt_reset_p) = NULL;
     T_OK(ma_db_stmt(writer, &MADE_LATER, &rows));

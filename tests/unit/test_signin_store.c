@@ -273,15 +273,16 @@ START_TEST(test_method_used)
     add_credential(ALICE, "passkey|dev_1", "id-1");
     add_credential(BOB, "passkey|dev_1", "id-2");
     T_OK(ma_method_insert(db, ALICE, &pending));
-    T_OK(ma_method_used(db, ALICE, MA_LIT("passkey|dev_1"), NOW + 7));
+    T_OK(ma_method_used(db, ALICE, MA_LIT("passkey|dev_1"), NOW + 7, &(struct ma_place){MA_SPAN_NULL, MA_SPAN_NULL}));
     T_OK(ma_method_get(db, arena, ALICE, MA_LIT("passkey|dev_1"), NOW, &got));
     ck_assert_int_eq(got.last_auth_at, NOW + 7);
     ck_assert_int_eq(got.created_at, NOW);
     T_OK(ma_method_get(db, arena, BOB, MA_LIT("passkey|dev_1"), NOW, &got));
     ck_assert_int_eq(got.last_auth_at, 0);
-    T_IS(MA_E_CONFLICT, ma_method_used(db, ALICE, pending.id, NOW));
-    T_IS(MA_E_CONFLICT, ma_method_used(db, BOB, pending.id, NOW));
-    T_IS(MA_E_CONFLICT, ma_method_used(db, ALICE, MA_LIT("passkey|dev_3"), NOW));
+    T_IS(MA_E_CONFLICT, ma_method_used(db, ALICE, pending.id, NOW, &(struct ma_place){MA_SPAN_NULL, MA_SPAN_NULL}));
+    T_IS(MA_E_CONFLICT, ma_method_used(db, BOB, pending.id, NOW, &(struct ma_place){MA_SPAN_NULL, MA_SPAN_NULL}));
+    T_IS(MA_E_CONFLICT,
+         ma_method_used(db, ALICE, MA_LIT("passkey|dev_3"), NOW, &(struct ma_place){MA_SPAN_NULL, MA_SPAN_NULL}));
     T_OK(ma_method_get(db, arena, ALICE, pending.id, NOW, &got));
     ck_assert(!got.confirmed && got.last_auth_at == 0);
 }

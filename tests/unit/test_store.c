@@ -500,12 +500,16 @@ START_TEST(test_totp_step_once)
     struct ma_span id = MA_LIT("totp|dev_1");
     add_method(ALICE, "totp|dev_1", MA_FACTOR_TOTP, true, NOW);
     add_method(ALICE, "email|dev_1", MA_FACTOR_EMAIL, true, NOW);
-    T_OK(ma_method_totp_advance(db, ALICE, id, 10, NOW + 1));
-    T_IS(MA_E_CONFLICT, ma_method_totp_advance(db, ALICE, id, 10, NOW + 2));
-    T_IS(MA_E_CONFLICT, ma_method_totp_advance(db, ALICE, id, 9, NOW + 2));
-    T_IS(MA_E_CONFLICT, ma_method_totp_advance(db, BOB, id, 11, NOW + 2));
-    T_IS(MA_E_CONFLICT, ma_method_totp_advance(db, ALICE, MA_LIT("email|dev_1"), 11, NOW + 2));
-    T_OK(ma_method_totp_advance(db, ALICE, id, 11, NOW + 3));
+    T_OK(ma_method_totp_advance(db, ALICE, id, 10, NOW + 1, &(struct ma_place){MA_SPAN_NULL, MA_SPAN_NULL}));
+    T_IS(MA_E_CONFLICT,
+         ma_method_totp_advance(db, ALICE, id, 10, NOW + 2, &(struct ma_place){MA_SPAN_NULL, MA_SPAN_NULL}));
+    T_IS(MA_E_CONFLICT,
+         ma_method_totp_advance(db, ALICE, id, 9, NOW + 2, &(struct ma_place){MA_SPAN_NULL, MA_SPAN_NULL}));
+    T_IS(MA_E_CONFLICT,
+         ma_method_totp_advance(db, BOB, id, 11, NOW + 2, &(struct ma_place){MA_SPAN_NULL, MA_SPAN_NULL}));
+    T_IS(MA_E_CONFLICT, ma_method_totp_advance(db, ALICE, MA_LIT("email|dev_1"), 11, NOW + 2,
+                                               &(struct ma_place){MA_SPAN_NULL, MA_SPAN_NULL}));
+    T_OK(ma_method_totp_advance(db, ALICE, id, 11, NOW + 3, &(struct ma_place){MA_SPAN_NULL, MA_SPAN_NULL}));
     T_OK(ma_method_get(db, arena, ALICE, id, NOW, &got));
     ck_assert_int_eq(got.last_step, 11);
     ck_assert_int_eq(got.last_auth_at, NOW + 3);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Checks every answer of the daemon against the OpenAPI document. */
+ * Checks every answer of the daemon against its own OpenAPI document, and those of the vendor's operations against the
+ * vendor's too. */
 import fs from 'node:fs';
 import Ajv2020 from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
@@ -11,27 +12,30 @@ oas.components.schemas.AuthenticatorSelection.properties.authenticatorAttachment
 const ajv = new Ajv2020.default({ strict: false, allErrors: true });
 addFormats.default(ajv);
 ajv.addSchema(oas, 'oas');
+export const own = JSON.parse(fs.readFileSync(new URL('../../../conf/openapi.json', import.meta.url), 'utf8'));
+ajv.addSchema(own, 'own');
 
 const compiled = new Map();
-function validator(pointer) {
-  if (!compiled.has(pointer)) compiled.set(pointer, ajv.compile({ $ref: `oas${pointer}` }));
-  return compiled.get(pointer);
+function validator(pointer, doc) {
+  const ref = `${doc}${pointer}`;
+  if (!compiled.has(ref)) compiled.set(ref, ajv.compile({ $ref: ref }));
+  return compiled.get(ref);
 }
 
-function check(pointer, value, what, out) {
-  const v = validator(pointer);
+function check(pointer, value, what, out, doc = 'oas') {
+  const v = validator(pointer, doc);
   if (!v(value)) {
     const seen = v.errors.slice(0, 6).map((e) => `${e.instancePath || '/'} ${e.message}`).join('; ');
-    out.push(`${what} does not match ${pointer}: ${seen}: ${JSON.stringify(value).slice(0, 400)}`);
+    out.push(`${what} does not match ${doc}${pointer}: ${seen}: ${JSON.stringify(value).slice(0, 400)}`);
   }
 }
 
-/* Which path template a target falls on, or null. */
-export function template(target) {
+/* Which path template of a document a target falls on, or null. */
+export function template(target, doc = oas) {
   const path = target.split('?')[0].replace(/^\/me\/v1/, '').replace(/(.)\/$/, '$1');
   if (!target.startsWith('/me/v1')) return null;
   const segs = path.split('/');
-  for (const t of Object.keys(oas.paths)) {
+  for (const t of Object.keys(doc.paths)) {
     const ts = t.split('/');
     if (ts.length === segs.length && ts.every((s, i) => s.startsWith('{') ? segs[i] !== '' : s === segs[i])) return t;
   }
@@ -91,11 +95,35 @@ function headerRules(req, res, out) {
   if (res.status === 405 && !h.allow) out.push('405 without Allow');
 }
 
+const PUBLIC = '/me/v1/openapi.json'; /* the one answer that is the same for everybody */
+const escaped = (t) => t.replaceAll('~', '~0').replaceAll('/', '~1').replaceAll('{', '%7B').replaceAll('}', '%7D');
+
+/* Against the daemon's own document: it names every status, and the body of each. */
+function ownViolations(req, res, out) {
+  const t = template(req.path, own);
+  const method = (req.method === 'HEAD' ? 'GET' : req.method).toLowerCase();
+  const op = t && own.paths[t][method];
+  if (!op) return false;
+  const answer = op.responses[res.status];
+  if (!answer) {
+    out.push(`status ${res.status} is not in conf/openapi.json for ${op.operationId}`);
+    return true;
+  }
+  const at = answer.$ref ?? `#/paths/${escaped(t)}/${method}/responses/${res.status}`;
+  const named = answer.$ref ? own.components.responses[answer.$ref.split('/').at(-1)] : answer;
+  if (!named.content && res.text !== '') out.push(`${op.operationId}: a body with ${res.status}`);
+  if (named.content && res.json !== undefined)
+    check(`${at}/content/application~1json/schema`, res.json, `${op.operationId} ${res.status}`, out, 'own');
+  return true;
+}
+
 /* Every violation found in one exchange, as sentences. Errors name base_url, Location the origin the request came to. */
 export function violations(req, res, { base, origin = base }) {
   const out = [];
   const t = template(req.path);
   if (!req.path.startsWith('/me/v1')) return out;
+  const known = req.method !== 'OPTIONS' && ownViolations(req, res, out);
+  if (req.path.split('?')[0] === PUBLIC && res.status < 400) return out;
   headerRules(req, res, out);
   if (req.method === 'OPTIONS') return out;
   if (res.status === 204) {
@@ -112,7 +140,7 @@ export function violations(req, res, { base, origin = base }) {
   if (res.status >= 400) errorRules(res, base, out);
   const op = t && oas.paths[t][req.method.toLowerCase()];
   if (!op) {
-    if (res.status < 400) out.push(`success on a path outside the document: ${req.method} ${req.path}`);
+    if (res.status < 400 && !known) out.push(`success on a path outside the documents: ${req.method} ${req.path}`);
     return out;
   }
   if (res.status >= 400) {
@@ -120,7 +148,7 @@ export function violations(req, res, { base, origin = base }) {
     return out;
   }
   if (!op.responses[res.status]) return [...out, `status ${res.status} is not in the document for ${op.operationId}`];
-  const p = `#/paths/${t.replaceAll('~', '~0').replaceAll('/', '~1').replaceAll('{', '%7B').replaceAll('}', '%7D')}/${req.method.toLowerCase()}`;
+  const p = `#/paths/${escaped(t)}/${req.method.toLowerCase()}`;
   const at = op.responses[res.status].$ref ?? `${p}/responses/${res.status}`;
   check(`${at}/content/application~1json/schema`, res.json, `${op.operationId} answer`, out);
   if (res.status === 202 && CREATE_SCHEMA[req.type]) check(`#/components/schemas/${CREATE_SCHEMA[req.type]}`, res.json, 'create answer', out);

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The only user of libmaxminddb, which maps the file it opens: it is given a copy in memory, so that nobody who cuts
+ * the file off can stop the daemon.
+ */
+#include "ma/geo.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <maxminddb.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct ma_geo {
+    pthread_rwlock_t lock;
+    MMDB_s *db; /* NULL: none */
+};
+
+struct ma_geo *ma_geo_new(void)
+{
+    struct ma_geo *g = calloc(1, sizeof *g);
+    if (g)
+        (void)pthread_rwlock_init(&g->lock, NULL);
+    return g;
+}
+
+static void db_free(MMDB_s *db)
+{
+    if (!db)
+        return;
+    MMDB_close(db);
+    free(db);
+}
+
+void ma_geo_free(struct ma_geo *g)
+{
+    if (!g)
+        return;
+    db_free(g->db);
+    (void)pthread_rwlock_destroy(&g->lock);
+    free(g);
+}
+
+static int fault(char why[256], int err, const char *path, const char *text)
+{
+    (void)snprintf(why, 256, "geo.database: %.120s: %.100s", path, text);
+    return err;
+}
+
+static int fault_errno(char why[256], const char *path)
+{
+    char text[128];
+    return fault(why, MA_E_IO, path, strerror_r(errno, text, sizeof text));
+}
+
+static int copy_all(int from, int to, size_t n)
+{
+    while (n > 0) {
+        ssize_t got = sendfile(to, from, NULL, n);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return MA_E_IO;
+        n -= (size_t)got;
+    }
+    return MA_OK;
+}
+
+/* A descriptor of the copy, or an error. */
+static int copy_file(const char *path, char why[256])
+{
+    struct stat st;
+    int from = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not hold us up */
+    if (from < 0)
+        return fault_errno(why, path);
+    int to = -1, r = MA_OK;
+    if (fstat(from, &st) < 0)
+        r = fault_errno(why, path);
+    else if (!S_ISREG(st.st_mode))
+        r = fault(why, MA_E_PARSE, path, "is no regular file");
+    else if ((uintmax_t)st.st_size > MA_GEO_FILE_MAX)
+        r = fault(why, MA_E_RANGE, path, "is too large");
+    else if ((to = memfd_create("myaccountd-geo", MFD_CLOEXEC)) < 0 || copy_all(from, to, (size_t)st.st_size) < 0)
+        r = fault_errno(why, path);
+    (void)close(from);
+    if (r == MA_OK)
+        return to;
+    if (to >= 0)
+        (void)close(to);
+    return r;
+}
+
+static int open_db(const char *path, MMDB_s **ret, char why[256])
+{
+    char name[32];
+    int fd = copy_file(path, why);
+    if (fd < 0)
+        return fd;
+    MMDB_s *db = calloc(1, sizeof *db);
+    (void)snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    int status = db ? MMDB_open(name, MMDB_MODE_MMAP, db) : MMDB_OUT_OF_MEMORY_ERROR;
+    (void)close(fd); /* the map stays */
+    if (status != MMDB_SUCCESS) {
+        free(db);
+        return status == MMDB_OUT_OF_MEMORY_ERROR ? MA_E_NOMEM : fault(why, MA_E_PARSE, path, MMDB_strerror(status));
+    }
+    *ret = db;
+    return MA_OK;
+}
+
+int ma_geo_load(struct ma_geo *g, const char *path, char why[256])
+{
+    MMDB_s *fresh = NULL;
+    int r = *path ? open_db(path, &fresh, why) : MA_OK;
+    if (r < 0)
+        return r;
+    (void)pthread_rwlock_wrlock(&g->lock);
+    MMDB_s *old = g->db;
+    g->db = fresh;
+    (void)pthread_rwlock_unlock(&g->lock);
+    db_free(old);
+    return MA_OK;
+}
+
+/* IPv4 addresses are looked up as such: a database of them alone has no others. */
+static MMDB_lookup_result_s look_up(const MMDB_s *db, const struct ma_addr *a, int *err)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    if (memcmp(a->b, mapped, sizeof mapped) == 0) {
+        memcpy(&v4.sin_addr, a->b + sizeof mapped, 4);
+        return MMDB_lookup_sockaddr(db, (const struct sockaddr *)&v4, err);
+    }
+    memcpy(&v6.sin6_addr, a->b, sizeof a->b);
+    return MMDB_lookup_sockaddr(db, (const struct sockaddr *)&v6, err);
+}
+
+static bool is_letter(char c)
+{
+    return c >= 'A' && c <= 'Z';
+}
+
+static bool read_code(MMDB_entry_s *entry, const char *const *path, char out[MA_COUNTRY_LEN + 1])
+{
+    MMDB_entry_data_s d;
+    if (MMDB_aget_value(entry, &d, path) != MMDB_SUCCESS || !d.has_data || d.type != MMDB_DATA_TYPE_UTF8_STRING ||
+        d.data_size != MA_COUNTRY_LEN || !is_letter(d.utf8_string[0]) || !is_letter(d.utf8_string[1]))
+        return false;
+    memcpy(out, d.utf8_string, MA_COUNTRY_LEN);
+    out[MA_COUNTRY_LEN] = '\0';
+    return true;
+}
+
+static bool country_of(const MMDB_s *db, const struct ma_addr *a, char out[MA_COUNTRY_LEN + 1])
+{
+    static const char *const where[] = {"country", "iso_code", NULL};
+    static const char *const registered[] = {"registered_country", "iso_code", NULL};
+    int err = MMDB_SUCCESS;
+    MMDB_lookup_result_s found = look_up(db, a, &err);
+    if (err != MMDB_SUCCESS || !found.found_entry)
+        return false;
+    return read_code(&found.entry, where, out) || read_code(&found.entry, registered, out);
+}
+
+bool ma_geo_country(struct ma_geo *g, struct ma_span address, char out[MA_COUNTRY_LEN + 1])
+{
+    struct ma_addr a;
+    if (!g || address.n == 0 || ma_addr_parse(address, &a) < 0)
+        return false;
+    (void)pthread_rwlock_rdlock(&g->lock);
+    bool known = g->db && country_of(g->db, &a, out);
+    (void)pthread_rwlock_unlock(&g->lock);
+    return known;
+}
