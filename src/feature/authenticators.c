@@ -116,7 +116,7 @@ static bool parse_uuid(struct ma_span s, uint8_t out[16])
         if (dash != (s.p[i] == '-'))
             return false;
         if (!dash)
-            hex[n++] = (char)s.p[i];
+            hex[n++] = (char)(s.p[i] >= 'A' && s.p[i] <= 'F' ? s.p[i] + ('a' - 'A') : s.p[i]);
     }
     return s.n == UUID_LEN && n == 32 && ma_hex_decode(ma_span_of(hex, n), out, 16, &got) == MA_OK && got == 16;
 }
