@@ -309,7 +309,7 @@ static int open_breached(struct ma_app *app, const struct ma_conf *conf, char wh
 
 static int open_lists(struct ma_app *app, const struct ma_conf *conf, char why[256])
 {
-    app->geo = ma_geo_new();
+    app->geo = ma_geo_new(conf->database);
     app->authenticators = ma_authenticators_new();
     int r = app->geo && app->authenticators ? ma_geo_load(app->geo, conf->geo.database, why) : MA_E_NOMEM;
     return r == MA_OK ? ma_authenticators_load(app->authenticators, conf->webauthn.authenticators, why) : r;

@@ -86,7 +86,7 @@ static int check_breached(const struct ma_conf *conf, char why[256])
 
 static int check_lists(const struct ma_conf *conf, char why[256])
 {
-    struct ma_geo *geo = ma_geo_new();
+    struct ma_geo *geo = ma_geo_new(conf->database);
     struct ma_authenticators *list = ma_authenticators_new();
     int r = geo && list ? ma_geo_load(geo, conf->geo.database, why) : MA_E_NOMEM;
     if (r == MA_OK)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The only user of libmaxminddb, which maps the file it opens: it is given a copy in memory, so that nobody who cuts
+ * The only user of libmaxminddb, which maps the file it opens: it is given a copy of our own, so that nobody who cuts
  * the file off can stop the daemon.
  */
 #include "ma/geo.h"
@@ -10,21 +10,29 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
+#include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 struct ma_geo {
     pthread_rwlock_t lock;
-    MMDB_s *db; /* NULL: none */
+    MMDB_s *db;      /* NULL: none */
+    char *directory; /* where copies lie */
 };
 
-struct ma_geo *ma_geo_new(void)
+struct ma_geo *ma_geo_new(const char *beside)
 {
+    const char *slash = strrchr(beside, '/');
     struct ma_geo *g = calloc(1, sizeof *g);
-    if (g)
-        (void)pthread_rwlock_init(&g->lock, NULL);
+    if (!g)
+        return NULL;
+    g->directory = slash ? strndup(beside, (size_t)(slash - beside) + 1) : strdup(".");
+    if (!g->directory) {
+        free(g);
+        return NULL;
+    }
+    (void)pthread_rwlock_init(&g->lock, NULL);
     return g;
 }
 
@@ -42,6 +50,7 @@ void ma_geo_free(struct ma_geo *g)
         return;
     db_free(g->db);
     (void)pthread_rwlock_destroy(&g->lock);
+    free(g->directory);
     free(g);
 }
 
@@ -70,8 +79,15 @@ static int copy_all(int from, int to, size_t n)
     return MA_OK;
 }
 
+/* An unnamed file, which is gone when nobody has it open or mapped. */
+static int scratch(const char *directory)
+{
+    int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    return fd < 0 ? open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : fd;
+}
+
 /* A descriptor of the copy, or an error. */
-static int copy_file(const char *path, char why[256])
+static int copy_file(const char *path, const char *directory, char why[256])
 {
     struct stat st;
     int from = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not hold us up */
@@ -84,7 +100,7 @@ static int copy_file(const char *path, char why[256])
         r = fault(why, MA_E_PARSE, path, "is no regular file");
     else if ((uintmax_t)st.st_size > MA_GEO_FILE_MAX)
         r = fault(why, MA_E_RANGE, path, "is too large");
-    else if ((to = memfd_create("myaccountd-geo", MFD_CLOEXEC)) < 0 || copy_all(from, to, (size_t)st.st_size) < 0)
+    else if ((to = scratch(directory)) < 0 || copy_all(from, to, (size_t)st.st_size) < 0)
         r = fault_errno(why, path);
     (void)close(from);
     if (r == MA_OK)
@@ -94,10 +110,10 @@ static int copy_file(const char *path, char why[256])
     return r;
 }
 
-static int open_db(const char *path, MMDB_s **ret, char why[256])
+static int open_db(const char *path, const char *directory, MMDB_s **ret, char why[256])
 {
     char name[32];
-    int fd = copy_file(path, why);
+    int fd = copy_file(path, directory, why);
     if (fd < 0)
         return fd;
     MMDB_s *db = calloc(1, sizeof *db);
@@ -115,7 +131,7 @@ static int open_db(const char *path, MMDB_s **ret, char why[256])
 int ma_geo_load(struct ma_geo *g, const char *path, char why[256])
 {
     MMDB_s *fresh = NULL;
-    int r = *path ? open_db(path, &fresh, why) : MA_OK;
+    int r = *path ? open_db(path, g->directory, &fresh, why) : MA_OK;
     if (r < 0)
         return r;
     (void)pthread_rwlock_wrlock(&g->lock);

@@ -20,7 +20,7 @@ static char scratch[64];
 
 static void setup(void)
 {
-    geo = ma_geo_new();
+    geo = ma_geo_new("build/geo");
     ck_assert_ptr_nonnull(geo);
     (void)snprintf(scratch, sizeof scratch, "/tmp/ma_test_geo_%ld", (long)getpid());
     why[0] = '\0';
