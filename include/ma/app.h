@@ -22,6 +22,7 @@ struct ma_http_server;
 struct ma_tls;
 struct ma_breached;
 struct ma_geo;
+struct ma_seen;
 struct ma_authenticators;
 struct ma_app_shared;
 struct ma_route;
@@ -52,6 +53,7 @@ struct ma_app {
     struct ma_auth_cache *auth_cache;
     struct ma_dpop *dpop; /* proofs seen, of the API and the token service */
     struct ma_list_cache *list_cache;
+    struct ma_seen *seen;           /* uses of sign-ins */
     struct ma_providers *providers; /* discovery documents of identity providers */
     struct ma_refreshes *refreshes; /* connected accounts being refreshed */
     struct ma_templates *templates;

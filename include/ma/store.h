@@ -628,6 +628,10 @@ struct ma_signin_row {
  * the start. At most cap. */
 MA_MUST_USE int ma_signin_list(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, int64_t now,
                                const struct ma_signin_row *after, struct ma_signin_row *ret, size_t cap, size_t *ret_n);
+/* used_at of a session (client_id empty), or of the client's refresh tokens of it, unless it is later already. `sid` as
+ * in access tokens. */
+MA_MUST_USE int ma_signin_used(struct ma_db *db, struct ma_span user_id, struct ma_span sid, struct ma_span client_id,
+                               int64_t now);
 /* Ends a browser session with its access tokens, refresh tokens and unused codes. MA_E_NOTFOUND. Write; user_changed
  * too. */
 MA_MUST_USE int ma_signin_end_session(struct ma_db *db, struct ma_span user_id, struct ma_span id, int64_t now);

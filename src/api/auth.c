@@ -13,6 +13,7 @@
 #include "ma/http.h"
 #include "ma/lanes.h"
 #include "ma/methods.h"
+#include "ma/seen.h"
 #include "ma/signin.h"
 
 #define DPOP_ALGS "ES256 RS256 ES384 PS256 EdDSA"
@@ -319,9 +320,14 @@ static int verify(struct ma_ctx *ctx, struct ma_span compact, struct ma_token *t
     return check_binding(ctx, compact, t->cnf_jkt, t->client_id);
 }
 
-static int refuse_revoked(struct ma_ctx *ctx)
+/* The token is good but for having been revoked; what it hangs on was used. */
+static int settle(struct ma_ctx *ctx)
 {
-    return ctx->who.revoked ? refuse_token(ctx, scheme_of(ctx), "the token was revoked") : MA_OK;
+    if (ctx->who.revoked)
+        return refuse_token(ctx, scheme_of(ctx), "the token was revoked");
+    if (ctx->who.jti.p)
+        ma_seen_note(ctx->app->seen, ctx->who.user_id, ctx->who.sid, ctx->who.client_id, ctx->now_ms);
+    return MA_OK;
 }
 
 static int from_token(struct ma_ctx *ctx, struct ma_span compact, const uint8_t hash[MA_SHA256_LEN])
@@ -343,7 +349,7 @@ static int from_token(struct ma_ctx *ctx, struct ma_span compact, const uint8_t 
     }
     if (memo.who.user_known && memo.storable)
         ma_auth_cache_put(ctx->app->auth_cache, hash, &memo);
-    return refuse_revoked(ctx);
+    return settle(ctx);
 }
 
 /* A memory counts only while its token, its key and its domain do. */
@@ -371,7 +377,7 @@ static int from_memo(struct ma_ctx *ctx, struct ma_auth_memo *memo, struct ma_sp
     }
     ctx->who = memo->who;
     int r = check_binding(ctx, compact, memo->who.jkt, memo->who.client_id);
-    return r == MA_OK ? refuse_revoked(ctx) : r;
+    return r == MA_OK ? settle(ctx) : r;
 }
 
 int ma_authenticate(struct ma_ctx *ctx)

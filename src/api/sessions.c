@@ -4,7 +4,9 @@
 #include "int.h"
 
 #include "ma/account.h"
+#include "ma/app.h"
 #include "ma/assurance.h"
+#include "ma/seen.h"
 #include "paging.h"
 #include "place_json.h"
 
@@ -62,6 +64,13 @@ static void put_amr(struct ma_jw *w, const struct ma_authn *authn)
     ma_jw_arr_end(w);
 }
 
+/* What is noted may not be written yet. */
+static int64_t used_at(struct ma_ctx *ctx, const struct ma_signin_row *s)
+{
+    int64_t noted = ma_seen_at(ctx->app->seen, ctx->who.user_id, s->session_id.p ? s->session_id : s->id, s->client_id);
+    return noted > s->used_at ? noted : s->used_at;
+}
+
 static void put_session(struct ma_ctx *ctx, struct ma_jw *w, const struct ma_signin_row *s)
 {
     ma_jw_obj(w);
@@ -77,7 +86,7 @@ static void put_session(struct ma_ctx *ctx, struct ma_jw *w, const struct ma_sig
     put_amr(w, &s->authn);
     ma_jw_kdate(w, "authenticated_at", s->authn.auth_at);
     ma_jw_kdate(w, "created_at", s->created_at);
-    ma_jw_kdate(w, "last_used_at", s->used_at);
+    ma_jw_kdate(w, "last_used_at", used_at(ctx, s));
     if (s->expires_at)
         ma_jw_kdate(w, "expires_at", s->expires_at);
     ma_jw_obj_end(w);

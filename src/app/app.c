@@ -23,6 +23,7 @@
 #include "ma/metrics.h"
 #include "ma/oauth.h"
 #include "ma/sdnotify.h"
+#include "ma/seen.h"
 #include "ma/tls.h"
 
 _Static_assert(MA_HTTP_MORE_MAX >= MA_SD_SOCKETS_MAX, "a server for each passed socket");
@@ -89,6 +90,7 @@ static int housekeeping(const struct ma_app *app, struct ma_db *db, bool *ret_mo
         ma_notices_expire(db, now, EXPIRE_BATCH), /* at once: they keep secrets */
         ma_resets_expire(db, now, EXPIRE_BATCH),
         retain_audit(app, db, now),
+        ma_seen_flush(app->seen, db, EXPIRE_BATCH),
         ma_shared_counters_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
     };
     *ret_more = false;
@@ -222,6 +224,8 @@ static int start_lanes(struct ma_app *app, const struct ma_conf *conf, char why[
     ma_dpop_observe(app->dpop, app->metrics);
     if (r == MA_OK)
         r = ma_list_cache_new(&app->list_cache);
+    if (r == MA_OK)
+        r = ma_seen_new(&app->seen);
     if (r == MA_OK)
         r = ma_providers_new(&app->providers);
     if (r == MA_OK)
@@ -396,6 +400,15 @@ static void drain(struct ma_app *app)
     }
 }
 
+/* What was noted of uses and not written yet. Nobody else has the writer by now. */
+static void flush_seen(struct ma_app *app)
+{
+    if (!app->writer || !app->seen || ma_db_begin(app->writer) < 0)
+        return;
+    if (ma_seen_flush(app->seen, app->writer, MA_SEEN_MAX) < 0 || ma_db_commit(app->writer) < 0)
+        ma_db_rollback(app->writer);
+}
+
 void ma_app_stop(struct ma_app *app)
 {
     if (!app)
@@ -416,12 +429,14 @@ void ma_app_stop(struct ma_app *app)
         ma_http_stop(app->more[i]);
     ma_http_stop(app->health);
     ma_tls_free(app->tls);
+    flush_seen(app);
     ma_lanes_free(app->lanes); /* a late request may still have asked for a place */
     ma_audit_hook_free(app->audit_hook);
     ma_courier_free(app->courier);
     ma_auth_cache_free(app->auth_cache);
     ma_dpop_free(app->dpop);
     ma_list_cache_free(app->list_cache);
+    ma_seen_free(app->seen);
     ma_providers_free(app->providers);
     ma_refreshes_free(app->refreshes);
     ma_limits_free(app->limits);

@@ -161,6 +161,8 @@
     X(REVOCATION_PUT_CLIENT)                                                                                           \
     X(REVOCATION_PUT_AUDIENCE)                                                                                         \
     X(FAMILY_REVOKE_AUDIENCE)                                                                                          \
+    X(SESSION_USED)                                                                                                    \
+    X(FAMILY_USED)                                                                                                     \
     X(SIGNIN_LIST)                                                                                                     \
     X(CODE_DELETE_SESSION)                                                                                             \
     X(PROFILE_GET)                                                                                                     \

@@ -14,6 +14,11 @@ MA_QUERY(SIGNIN_LIST,
          "AND (expires_at = 0 OR expires_at > $2) AND " BEHIND " ORDER BY created_at DESC, id DESC LIMIT $5");
 MA_QUERY(CODE_DELETE_SESSION, "DELETE FROM codes WHERE user_id = $1 AND session_id = $2 AND used_at = 0");
 
+/* Never back: somebody may have signed in again meanwhile. */
+MA_QUERY(SESSION_USED, "UPDATE sessions SET used_at = $3 WHERE user_id = $1 AND id = $2 AND used_at < $3");
+MA_QUERY(FAMILY_USED, "UPDATE families SET used_at = $3 WHERE user_id = $1 AND coalesce(session_id, id) = $2 "
+                      "AND client_id = $4 AND revoked_at = 0 AND used_at < $3");
+
 static int read_signin(struct ma_stmt *st, struct ma_arena *a, size_t i, void *ret)
 {
     int err = MA_OK;
@@ -77,4 +82,16 @@ int ma_signin_end_family(struct ma_db *db, struct ma_arena *a, struct ma_span us
         return r == MA_E_CONFLICT ? MA_E_NOTFOUND : r;
     return f.session_id.p ? ma_revoke_client(db, user_id, f.session_id, f.client_id, now)
                           : ma_revoke_session(db, user_id, id, now);
+}
+
+int ma_signin_used(struct ma_db *db, struct ma_span user_id, struct ma_span sid, struct ma_span client_id, int64_t now)
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt_id(db, client_id.n ? &ma_q_FAMILY_USED : &ma_q_SESSION_USED, user_id, sid, &st);
+    if (r != MA_OK)
+        return r;
+    ma_bind_int(st, 3, now);
+    if (client_id.n)
+        ma_bind_text(st, 4, client_id);
+    return ma_stmt_run(st);
 }

@@ -59,6 +59,19 @@ test('what is shown', async (t) => {
     assert.deepEqual([x.device, x.ip], ['Zq-App/2.0', '192.0.2.77']);
     assert.ok(Date.parse(x.last_used_at) - Date.parse(x.created_at) >= 3600000);
   });
+  await t.test('a call with an access token is a use, to the minute, and outlives a restart', async () => {
+    const { api } = await byPage(d, 'jim');
+    d.advance(300000);
+    const at = d.now();
+    const seen = async (s) => (await all(s)).filter((x) => x.current).map((x) => Date.parse(x.last_used_at));
+    for (const x of await seen(api)) assert.ok(Math.abs(x - at) < 60000, String(x - at));
+    await d.end();
+    await d.run();
+    const other = d.as(id('jim'), { scope: 'read:me:sessions' });
+    for (const x of await all(other)) assert.ok(Math.abs(Date.parse(x.last_used_at) - at) < 60000, x.kind);
+    await api.want(204, 'DELETE', OTHERS);
+    await api.want(204, 'DELETE', `${SESSIONS}/${(await one(api, 'browser')).id}`);
+  });
   await t.test('a browser that comes again', async () => {
     const { browser, api } = await byPage(d, 'cid');
     const before = await one(api, 'browser');
