@@ -59,7 +59,7 @@ static const struct {
     {&ma_q_FAMILY_GET, "SEARCH families USING PRIMARY KEY (id=?)\n"},
     {&ma_q_FAMILY_ROTATE_BACK, "SEARCH families USING PRIMARY KEY (id=?)\n"},
     {&ma_q_FAMILY_ROTATE, "SEARCH families USING PRIMARY KEY (id=?)\n"},
-    {&ma_q_FAMILY_REVOKE_SESSION, "SEARCH families USING INDEX families_user (user_id=? AND revoked_at=?)\n"},
+    {&ma_q_FAMILY_REVOKE_SESSION, "SEARCH families USING INDEX families_age (user_id=? AND revoked_at=?)\n"},
     {&ma_q_FAMILY_REVOKE_USER, "SEARCH families USING COVERING INDEX families_user (user_id=? AND revoked_at=?)\n"},
     {&ma_q_CONSENT_LIST, "SEARCH consents USING INDEX consents_user (user_id=?)\n"},
     {&ma_q_CONSENT_GET, "SEARCH consents USING PRIMARY KEY (user_id=? AND id=?)\n"},
