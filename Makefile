@@ -169,6 +169,18 @@ $(OBJ)/src/feature/authenticators.o: conf/authenticators.json
 $(OBJ)/src/api/openapi.o: conf/openapi.json
 $(OBJ)/src/feature/dictionary.o: $(OBJ)/gen/dictionary.inc
 
+# The files of the account page, and the same compressed, for src/ui/files.c.
+ACCOUNT_FILES := $(sort $(wildcard conf/account/*))
+ACCOUNT_GZ := $(ACCOUNT_FILES:conf/account/%=$(OBJ)/gen/account/%.gz)
+$(OBJ)/gen/account/%.gz: conf/account/%
+	@mkdir -p $(@D)
+	$(call say,GZIP,$@)gzip -9nc $< > $@
+
+$(OBJ)/gen/account_files.inc: $(ACCOUNT_GZ) Makefile
+	$(call say,GEN,$@)for f in $(notdir $(ACCOUNT_FILES)); do \
+	    echo "UI_FILE($$(tr .- __ <<<$$f), \"$$f\", \"conf/account/$$f\", \"$(OBJ)/gen/account/$$f.gz\")"; done > $@
+$(OBJ)/src/ui/files.o: $(OBJ)/gen/account_files.inc $(ACCOUNT_FILES)
+
 $(BUILD)/host/dictgen: src/tool/dictgen.c
 	@mkdir -p $(@D)
 	$(call say,HOSTCC,$<)gcc -std=c17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -Iinclude $< -o $@

@@ -33,7 +33,7 @@ fi
 base=$(sed -nE 's/^base_url *= *"([^"]+)".*/\1/p' "$conf")
 ctl=(build/myaccountctl --config "$conf")
 if [ ! -f "$var/demo-applied" ]; then
-    sed "s|http://localhost:8080/me/|$base/me/|" conf/demo.json >"$var/state.json"
+    sed "s|http://localhost:8080/|$base/|" conf/demo.json >"$var/state.json"
     "${ctl[@]}" apply "$var/state.json" >/dev/null
     touch "$var/demo-applied"
     echo "The demo state (conf/demo.json) is in $var/myaccount.db."

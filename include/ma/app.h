@@ -24,6 +24,7 @@ struct ma_breached;
 struct ma_geo;
 struct ma_seen;
 struct ma_authenticators;
+struct ma_ui;
 struct ma_app_shared;
 struct ma_route;
 struct ma_admin;
@@ -60,6 +61,7 @@ struct ma_app {
     struct ma_breached *breached;             /* passwords nobody may choose */
     struct ma_geo *geo;                       /* countries of addresses */
     struct ma_authenticators *authenticators; /* names of passkey providers */
+    const struct ma_ui *ui;                   /* the account page; owned */
     struct ma_courier *courier;
     struct ma_audit *audit;           /* the writer's chain */
     struct ma_audit_hook *audit_hook; /* posts the audit trail */

@@ -149,8 +149,12 @@ struct ma_conf {
         struct ma_conf_strlist headers; /* cors.allow_headers: extra request headers preflights allow */
     } cors;
 
-    const char *log_level;  /* "error", "warn", "info", "debug" */
-    const char *seccomp;    /* "auto", "require", "off" */
+    const char *log_level;    /* "error", "warn", "info", "debug" */
+    const char *seccomp;      /* "auto", "require", "off" */
+    const char *ui_directory; /* "" none */
+    struct {
+        const char *client_id, *issuer; /* issuer "": our own */
+    } account_page;
     const char *log_format; /* "auto", "json", "text" */
     const char *log_file;   /* "": standard error */
 };

@@ -87,6 +87,7 @@ struct ma_req {
     struct ma_span params[MA_PARAMS_MAX]; /* route parameters in order */
     size_t n_params;
     struct ma_span authorization, dpop, content_type, origin, host, user_agent, if_none_match, cookie;
+    struct ma_span accept_encoding;
     struct ma_span forwarded, x_forwarded_for, x_forwarded_proto, x_forwarded_host;
     struct ma_span auth0_forwarded_for; /* end user's address that a client's own server names */
     struct ma_span x_request_id, traceparent;

@@ -27,6 +27,7 @@ enum ma_bucket {
     MA_BUCKET_FORM,       /* forms of a hosted login */
     MA_BUCKET_FORMS,      /* forms that an address sends */
     MA_BUCKET_LINK,       /* pages of security links that an address opens */
+    MA_BUCKET_QR,         /* pictures that an address asks for */
     MA_BUCKET__COUNT      /* more are counted behind these: enum ma_m_bucket */
 };
 

@@ -16,6 +16,8 @@ bool ma_origin_is_https(const struct ma_ctx *ctx);
 
 /* Appends "name=value", percent-encoded, after '?' or '&' as the text so far asks for; nothing when value.p is NULL. */
 void ma_query_add(struct ma_buf *url, const char *name, struct ma_span value);
+/* Scheme, host and port of an http or https URL; p == NULL for any other. Borrowed from url. */
+struct ma_span ma_url_origin(struct ma_span url);
 /* 302 to a URL made of trusted parts; never cached, never told as a referrer. MA_OK, or MA_E_NOMEM for NULL. */
 MA_MUST_USE int ma_redirect(struct ma_ctx *ctx, const char *url);
 /* A small page for a person: title and one paragraph, both escaped here. Always returns MA_E_PROBLEM for errors

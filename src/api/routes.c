@@ -5,6 +5,7 @@
 #include "connected.h"
 #include "int.h"
 #include "ma/oauth.h"
+#include "ma/ui.h"
 #include "ma/web.h"
 
 #include <stdio.h>
@@ -131,13 +132,14 @@ static void list_rows(struct ma_buf *b, const struct ma_route *r, size_t n, cons
 /* Both tables, whether or not the token service is on. */
 static const char *list(struct ma_arena *a, const char *before, const char *sep, const char *after)
 {
-    size_t n = 0, n_pages = 0;
-    const struct ma_route *oauth = ma_oauth_routes(&n), *pages = ma_page_routes(&n_pages);
+    size_t n = 0, n_pages = 0, n_ui = 0;
+    const struct ma_route *oauth = ma_oauth_routes(&n), *pages = ma_page_routes(&n_pages), *ui = ma_ui_routes(&n_ui);
     struct ma_buf b;
     ma_buf_init_arena(&b, a, 4096, 65536);
     list_rows(&b, routes, MA_COUNT(routes), before, sep, after);
     list_rows(&b, oauth, n, before, sep, after);
     list_rows(&b, pages, n_pages, before, sep, after);
+    list_rows(&b, ui, n_ui, before, sep, after);
     ma_buf_byte(&b, 0);
     return ma_buf_err(&b) < 0 ? NULL : (const char *)b.p;
 }

@@ -25,6 +25,7 @@
 #include "ma/sdnotify.h"
 #include "ma/seen.h"
 #include "ma/tls.h"
+#include "ma/ui.h"
 
 _Static_assert(MA_HTTP_MORE_MAX >= MA_SD_SOCKETS_MAX, "a server for each passed socket");
 
@@ -257,14 +258,17 @@ static int start_courier(struct ma_app *app, const struct ma_conf *conf, char wh
 /* The rows of the API and, where it is on, of the token service; they live as long as the app. */
 static int join_routes(struct ma_app *app, const struct ma_conf *conf, struct ma_http_env *env)
 {
-    size_t n = 0, more = 0, n_pages = 0;
+    size_t n = 0, more = 0, n_pages = 0, n_ui = 0;
     const struct ma_route *api = ma_api_routes(&n), *oauth = ma_oauth_routes(&more), *pages = ma_page_routes(&n_pages);
-    struct ma_route *all = calloc(n + n_pages + more, sizeof *all);
+    const struct ma_route *ui = ma_ui_routes(&n_ui);
+    struct ma_route *all = calloc(n + n_pages + n_ui + more, sizeof *all);
     if (!all)
         return MA_E_NOMEM;
     memcpy(all, api, n * sizeof *all);
     memcpy(all + n, pages, n_pages * sizeof *all);
     n += n_pages;
+    memcpy(all + n, ui, n_ui * sizeof *all);
+    n += n_ui;
     if (conf->token_service)
         memcpy(all + n, oauth, more * sizeof *all);
     app->routes = env->routes = all;
@@ -305,6 +309,14 @@ static int start_listeners(struct ma_app *app, const struct ma_conf *conf, char 
     return r;
 }
 
+static int open_ui(struct ma_app *app, const struct ma_conf *conf, char why[256])
+{
+    struct ma_ui *ui = NULL;
+    int r = ma_ui_open(conf->ui_directory, &ui, why);
+    app->ui = ui;
+    return r;
+}
+
 static int open_breached(struct ma_app *app, const struct ma_conf *conf, char why[256])
 {
     app->breached = ma_breached_new(app->log);
@@ -336,6 +348,8 @@ static int start_parts(struct ma_app *app, const struct ma_conf *conf, char why[
         r = open_breached(app, conf, why);
     if (r == MA_OK)
         r = open_lists(app, conf, why);
+    if (r == MA_OK)
+        r = open_ui(app, conf, why);
     if (r == MA_OK)
         r = ma_app_tls_open(conf, app->log, &app->tls, why);
     if (r == MA_OK)
@@ -444,6 +458,7 @@ void ma_app_stop(struct ma_app *app)
     ma_breached_free(app->breached);
     ma_geo_free(app->geo);
     ma_authenticators_free(app->authenticators);
+    ma_ui_free((struct ma_ui *)(uintptr_t)app->ui);
     if (app->jose)
         ma_jose_close(app->jose);
     ma_conf_unref(app->first);

@@ -16,6 +16,7 @@ enum {
     H_ORIGIN,
     H_USER_AGENT,
     H_IF_NONE_MATCH,
+    H_ACCEPT_ENCODING,
     H_COOKIE,
     H_FORWARDED,
     H_XFF,
@@ -41,6 +42,7 @@ static const struct {
     [H_ORIGIN] = {"origin", 6, true},
     [H_USER_AGENT] = {"user-agent", 10, true},
     [H_IF_NONE_MATCH] = {"if-none-match", 13, false},
+    [H_ACCEPT_ENCODING] = {"accept-encoding", 15, false},
     [H_COOKIE] = {"cookie", 6, true}, /* RFC 6265 §5.4: a user agent sends one */
     [H_FORWARDED] = {"forwarded", 9, false},
     [H_XFF] = {"x-forwarded-for", 15, false},
@@ -117,6 +119,8 @@ static struct ma_span *slot(struct ma_req *req, int h)
         return &req->user_agent;
     case H_IF_NONE_MATCH:
         return &req->if_none_match;
+    case H_ACCEPT_ENCODING:
+        return &req->accept_encoding;
     case H_COOKIE:
         return &req->cookie;
     case H_FORWARDED:

@@ -47,8 +47,6 @@ MA_MUST_USE int ma_id_token_hint(struct ma_ctx *ctx, struct ma_span token, struc
 MA_MUST_USE int ma_respond_code(struct ma_ctx *ctx, const struct ma_authorize_request *req, const char *code);
 MA_MUST_USE int ma_respond_error(struct ma_ctx *ctx, const struct ma_authorize_request *req, const char *error,
                                  const char *description);
-/* Scheme, host and port of an http or https URL; p == NULL for any other. Borrowed from url. */
-struct ma_span ma_url_origin(struct ma_span url);
 /* 303 to a URL of trusted parts. MA_OK, or MA_E_NOMEM for NULL. */
 MA_MUST_USE int ma_see_other(struct ma_ctx *ctx, const char *url);
 

@@ -18,21 +18,6 @@ struct response {
     struct field v[FIELDS_MAX];
 };
 
-struct ma_span ma_url_origin(struct ma_span url)
-{
-    size_t start = 0;
-    if (url.n > 8 && memcmp(url.p, "https://", 8) == 0)
-        start = 8;
-    else if (url.n > 7 && memcmp(url.p, "http://", 7) == 0)
-        start = 7;
-    else
-        return MA_SPAN_NULL;
-    size_t end = start;
-    while (end < url.n && !strchr("/?#", url.p[end]))
-        end++;
-    return ma_span_of(url.p, end);
-}
-
 int ma_see_other(struct ma_ctx *ctx, const char *url)
 {
     int r = ma_redirect(ctx, url);

@@ -37,7 +37,7 @@ export function confText(o, indent = '') {
   let out = '';
   for (const [k, v] of Object.entries(o)) {
     if (v === undefined) continue;
-    if (k === 'issuer') for (const [t, s] of Object.entries(v)) out += `issuer ${scalar(t)} {\n${confText(s, '  ')}}\n`;
+    if (k === 'issuer' && typeof v === 'object') for (const [t, s] of Object.entries(v)) out += `issuer ${scalar(t)} {\n${confText(s, '  ')}}\n`;
     else if (v && typeof v === 'object' && !Array.isArray(v)) out += `${indent}${k} {\n${confText(v, `${indent}  `)}${indent}}\n`;
     else out += `${indent}${k} = ${scalar(v)}\n`;
   }

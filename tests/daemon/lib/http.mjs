@@ -24,10 +24,11 @@ export function request({ port, socketPath, host, method = 'GET', path, headers 
       res.on('data', (c) => chunks.push(c));
       res.on('error', reject);
       res.on('end', () => {
-        const text = Buffer.concat(chunks).toString('utf8');
+        const bytes = Buffer.concat(chunks);
+        const text = bytes.toString('utf8');
         let json;
         try { json = JSON.parse(text); } catch { /* stays undefined */ }
-        resolve({ status: res.statusCode, headers: res.headers, rawHeaders: res.rawHeaders, text, json });
+        resolve({ status: res.statusCode, headers: res.headers, rawHeaders: res.rawHeaders, bytes, text, json });
       });
     });
     req.setTimeout(timeout, () => req.destroy(new Error(`no answer to ${method} ${path} in ${timeout} ms`)));
