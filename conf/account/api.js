@@ -64,7 +64,7 @@ export const part = encodeURIComponent;
 export async function all(path, member) {
   const out = [];
   for (let next; ;) {
-    const body = await get(`${path}${path.includes('?') ? '&' : '?'}take=50${next ? `&from=${part(next)}` : ''}`);
+    const body = await get(`${path}${path.includes('?') ? '&' : '?'}take=20${next ? `&from=${part(next)}` : ''}`);
     out.push(...body[member]);
     next = body.next;
     if (!next) return out;
