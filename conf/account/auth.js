@@ -18,6 +18,7 @@ export let config;
 let endpoints;
 let key;
 let publicJwk;
+let subject; /* who is signed in: nobody else from then on */
 let tokens; /* { access, refresh, expires, idToken } */
 let skew = 0; /* what the server's clock is ahead, ms */
 let nonce = {};
@@ -78,6 +79,9 @@ async function exchange(form) {
   const res = await send('POST', endpoints.token, { headers: { 'Content-Type': 'application/x-www-form-urlencoded' }, body: new URLSearchParams({ client_id: config.client_id, ...form }) });
   const body = await res.json().catch(() => ({}));
   if (!res.ok) throw new SignInError(body.error_description ?? body.error ?? `HTTP ${res.status}`);
+  const who = body.id_token ? JSON.parse(atob(body.id_token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/'))).sub : subject;
+  if (subject && who !== subject) throw new Error(t('other_user'));
+  subject = who;
   tokens = { access: body.access_token, refresh: body.refresh_token ?? tokens?.refresh, idToken: body.id_token ?? tokens?.idToken,
     expires: Date.now() + (body.expires_in - 20) * 1000 };
 }
@@ -140,7 +144,7 @@ export function popup(url) {
   return new Promise((resolve, reject) => {
     const state = POPUP + random();
     const w = window.open('about:blank', '_blank', 'popup,width=480,height=720');
-    if (!w) { reject(new SignInError(t('popup_blocked'))); return; }
+    if (!w) { reject(new Error(t('popup_blocked'))); return; }
     const channel = new BroadcastChannel(CHANNEL);
     const done = (value) => { clearInterval(timer); channel.close(); resolve(value); };
     /* A provider's page may cut the tie to its opener: then only the message tells. */
@@ -161,7 +165,8 @@ export async function stepUp({ acr, maxAge }) {
         const verifier = random(48);
         const answer = await popup((state) => authorizeUrl(verifier, state, { ...(acr ? { acr_values: acr } : {}), ...(maxAge ? { max_age: maxAge } : { prompt: 'login' }) }));
         if (!answer) return;
-        if (answer.error) throw new SignInError(answer.error_description ?? answer.error);
+        if (answer.error) throw new Error(answer.error_description ?? answer.error);
+        if (answer.iss && answer.iss !== config.issuer) throw new Error(t('sign_in_mixed_up'));
         await exchange({ grant_type: 'authorization_code', code: answer.code, redirect_uri: REDIRECT, code_verifier: verifier });
         close(true);
       } catch (e) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Adding a way to sign in: one dialog for each type. Each resolves with true when something was added. */
 import { ApiError, Cancelled, call, part, post, qrPicture } from './api.js';
+import { signIn, SignInError } from './auth.js';
 import { action, actions, dialog, field, h } from './dom.js';
 import { t } from './i18n.js';
 import { create, supported } from './webauthn.js';
@@ -24,6 +25,7 @@ function steps(title, first) {
       show(...content) { trouble.hidden = true; box.replaceChildren(...content.flat(Infinity).filter(Boolean)); (box.querySelector('[autofocus]') ?? box.querySelector('input, button'))?.focus(); },
       fail(e) {
         if (e instanceof Cancelled) return;
+        if (e instanceof SignInError) { signIn(); return; }
         trouble.textContent = e.message;
         trouble.hidden = false;
       },

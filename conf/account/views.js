@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The views: each gives the elements of one part of the account. */
 import { all, ApiError, Cancelled, get, part, patch, post, remove } from './api.js';
-import { connectRedirect, popup, SignInError } from './auth.js';
+import { connectRedirect, popup, signIn, SignInError } from './auth.js';
 import { action, actions, dialog, field, h, toast } from './dom.js';
 import { ENROL } from './enrol.js';
 import { ago, country, date, day, has, t } from './i18n.js';
@@ -19,7 +19,7 @@ const tag = (text) => h('span', { class: 'tag' }, text);
 /* Runs work; what fails is told, and a step-up that was not finished is no failure. */
 async function attempt(work) {
   try { return await work(); } catch (e) {
-    if (e instanceof SignInError) throw e;
+    if (e instanceof SignInError) await signIn();
     if (!(e instanceof Cancelled)) toast(e.message);
     return undefined;
   }
@@ -31,6 +31,7 @@ const sure = (title, text, label, work) => dialog(title, (close) => {
   const go = action(label, async () => {
     try { await work(); close(true); } catch (e) {
       if (e instanceof Cancelled) return;
+      if (e instanceof SignInError) await signIn();
       trouble.textContent = e.message;
       trouble.hidden = false;
     }

@@ -42,6 +42,9 @@ token=$("${ctl[@]}" token --user "$user" --client demo --scope "$scopes")
 
 cat <<TEXT
 
+The account page: $base/account
+Sign in as alice@example.com with the password Demo-Passw0rd! and add a passkey.
+
 myaccountd on $base, user $user. Paste these into another terminal, from this directory.
 E-mail and SMS codes appear as files in $var/spool.
 

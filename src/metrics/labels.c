@@ -17,8 +17,8 @@ VALUES(algorithm, NULL /* none: is never checked */, "RS256", "RS384", "RS512", 
 VALUES(signature, "good", "bad_signature", "unknown_key", "wrong_algorithm")
 VALUES(bucket, "user_reads", "user_writes", "tenant_reads", "tenant_writes", "address_failures", "login_failures",
        NULL /* notices refuse nobody */, "flows", "token_service_failures", "client_failures", "userinfo",
-       "name_failures", "credential_failures", "messages", "signups", "flow_forms", "address_forms", "security_links", "qr_codes",
-       "code_failures", "email", "sms", "password_reuse")
+       "name_failures", "credential_failures", "messages", "signups", "flow_forms", "address_forms", "security_links",
+       "qr_codes", "code_failures", "email", "sms", "password_reuse")
 VALUES(factor, "password", "passkey", "webauthn-platform", "webauthn-roaming", "totp", "phone", "email",
        "push-notification", "recovery-code")
 VALUES(outcome, "succeeded", "failed", "limited")

@@ -24,7 +24,7 @@ const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, colorSche
 const DESKTOP = { viewport: { width: 1280, height: 900 }, colorScheme: 'light', locale: 'en-GB' };
 const VIEWS = ['overview', 'methods', 'profile', 'devices', 'activity', 'connections', 'apps', 'data'];
 const EXTRA = ['read:me:consents', 'delete:me:consents', 'read:me:sessions', 'delete:me:sessions', 'read:me:activity', 'read:me:profile', 'update:me:profile'];
-const names = ['ann', 'ben', 'cid', 'dee', 'eve', 'fay'];
+const names = ['ann', 'ben', 'cid', 'dee', 'eve', 'fay', 'gus'];
 
 let d;
 let acme;
@@ -318,11 +318,22 @@ test('connected accounts', { skip }, async (t) => {
 test('a recent factor is asked for in place', { skip }, async (t) => {
   const s = d.as('auth0|fay');
   const key = await s.addTotp();
+  const guest = d.as('auth0|gus');
+  const guestKey = await guest.addTotp();
   const page = await visit(t, 'fay');
   d.apply({ api: { default_policy: { require_2fa: true } } });
   t.after(() => d.apply({ api: { default_policy: { require_2fa: false } } }));
   await page.locator('#nav a[href="#profile"]').click();
   await page.getByRole('dialog', { name: 'Please confirm that it is you' }).waitFor();
+  await t.test('somebody else does not do', async () => {
+    await page.context().clearCookies();
+    const [other] = await Promise.all([page.waitForEvent('popup'), within(page, 'Confirm')]);
+    await signIn(other, 'gus');
+    await label(other, 'Code').fill(guest.code(guestKey.secret, 1));
+    await other.locator('form button').first().click();
+    await dialogOf(page).getByText('Somebody else signed in there').waitFor();
+    await page.context().clearCookies();
+  });
   const [window] = await Promise.all([page.waitForEvent('popup'), within(page, 'Confirm')]);
   await window.waitForLoadState();
   if (await window.locator('#password').count()) await signIn(window, 'fay');
