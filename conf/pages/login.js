@@ -1,4 +1,5 @@
-/* Passkeys and security keys of the sign-in page. Everything else works without this file. */
+/* Passkeys and security keys of the sign-in page, and its waiting for a device. Everything else works without this file;
+ * without it a page that waits is loaded anew now and then. */
 'use strict';
 (() => {
   const bytes = (s) => Uint8Array.from(atob(s.replace(/-/g, '+').replace(/_/g, '/')), (c) => c.charCodeAt(0));
@@ -8,6 +9,24 @@
   const say = (s) => { if (status) { status.textContent = s; status.hidden = !s; } };
   const none = document.getElementById('no-keys');
   let waiting = null;
+
+  /* --- waiting for a device --- */
+  const wait = document.querySelector('[data-poll]');
+  const SOON = 2000;
+  const LATER = 8000;
+  const ask_again = async () => {
+    let next = LATER;
+    try {
+      const answer = await fetch(wait.dataset.poll, { cache: 'no-store' });
+      if (answer.ok && !(await answer.json()).waiting) {
+        location.replace(location.href);
+        return;
+      }
+      if (answer.ok) next = SOON;
+    } catch { /* the network: later */ }
+    setTimeout(ask_again, next);
+  };
+  if (wait) setTimeout(ask_again, SOON);
 
   /* --- what needs a browser that can --- */
   if (!window.PublicKeyCredential) return;

@@ -13,6 +13,7 @@
 
 struct ma_heartbeats;
 struct ma_lanes;
+struct ma_parking;
 struct ma_auth_cache;
 struct ma_dpop;
 struct ma_list_cache;
@@ -66,6 +67,7 @@ struct ma_app {
     struct ma_audit *audit;           /* the writer's chain */
     struct ma_audit_hook *audit_hook; /* posts the audit trail */
     struct ma_lanes *lanes;
+    struct ma_parking *parking;
     struct ma_admin *admin;
     struct ma_resealer *resealer;
     struct ma_http_server *http, *health;

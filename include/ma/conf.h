@@ -89,6 +89,7 @@ struct ma_conf {
         int64_t user_reads, user_writes; /* per minute */
         int64_t tenant_reads_per_second, tenant_writes_per_second;
         int64_t otp_failures_per_hour, sms_per_hour, email_per_hour, push_per_minute, login_failures_per_minute;
+        int64_t push_rejections_per_hour;
         int64_t address_failures;                              /* failed authentications of one address per minute */
         int64_t user_login_failures, method_failures_per_hour; /* both per hour */
         int64_t messages_per_address, signups_per_address;     /* per hour */
@@ -104,7 +105,7 @@ struct ma_conf {
     } limits;
 
     struct {
-        int64_t otp_ttl, totp_ttl, push_ttl, recovery_ttl, password_ttl, passkey_ttl, connect_ttl,
+        int64_t otp_ttl, totp_ttl, push_ttl, push_wait, recovery_ttl, password_ttl, passkey_ttl, connect_ttl,
             connect_code_ttl; /* s */
         bool list_unconfirmed, protect_last_primary, auto_email_factor, recovery_requires_factor;
     } enrollment;
@@ -126,6 +127,7 @@ struct ma_conf {
     struct {
         int64_t step_up_window; /* seconds */
         bool enforce_at_api, passkey_satisfies_2fa;
+        const char *push_number_matching; /* "off", "supported", "required" */
     } policy;
 
     struct { /* whether users may change it themselves */

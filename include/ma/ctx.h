@@ -49,7 +49,8 @@ enum ma_rate_class { MA_RATE_NONE, MA_RATE_READ, MA_RATE_WRITE };
 enum ma_route_style {
     MA_STYLE_API,   /* the error object of /me/v1; bodies are application/json */
     MA_STYLE_OAUTH, /* {"error","error_description"} (RFC 6749 §5.2); the operation reads the body itself */
-    MA_STYLE_PAGE   /* a page for a person; likewise */
+    MA_STYLE_PAGE,  /* a page for a person; likewise */
+    MA_STYLE_DEVICE /* {"statusCode","error","message","errorCode"}; bodies are application/json */
 };
 
 struct ma_route {
@@ -172,11 +173,17 @@ struct ma_ctx {
     /* lanes */
     ma_step step; /* what runs next */
     enum ma_lane step_lane;
-    uint64_t net_key;  /* NET: whom it calls; only a few of one key run at a time. 0: no bound */
-    bool net_provider; /* NET: it calls an identity provider: these together leave some threads to the others */
-    bool keep;         /* WRITE: commit although the answer is an error (attempt counters) */
-    bool user_changed; /* WRITE: what is remembered about the user is stale after the commit */
-    bool wake_courier; /* WRITE: a message joined the outbox */
+    uint64_t net_key;     /* NET: whom it calls; only a few of one key run at a time. 0: no bound */
+    bool net_provider;    /* NET: it calls an identity provider: these together leave some threads to the others */
+    bool keep;            /* WRITE: commit although the answer is an error (attempt counters) */
+    bool user_changed;    /* WRITE: what is remembered about the user is stale after the commit */
+    bool wake_courier;    /* WRITE: a message joined the outbox */
+    struct ma_span wakes; /* WRITE: parked requests that wait for this are to go on after the commit; p == NULL: none */
+    struct {
+        bool due, begun, over; /* it is to be parked; was before; has waited enough */
+        struct ma_span key;    /* what it waits for */
+        int64_t until_ms;      /* monotonic */
+    } park;                    /* see ma/parking.h */
     struct {
         bool due;         /* WRITE: leave an audit row about a failure */
         const char *type; /* of that row; NULL: that of authentication methods */
@@ -201,6 +208,8 @@ struct ma_ctx {
 /* Records an error answer: the catalogue row, with a detail of its own when not NULL (arena or static).
  * Always returns MA_E_PROBLEM. */
 int ma_problem(struct ma_ctx *ctx, enum ma_problem_id id, const char *detail);
+/* An answer in the style of devices, with a code of its own. Always returns MA_E_PROBLEM. */
+int ma_problem_device(struct ma_ctx *ctx, int status, const char *code, const char *message);
 /* A 400 validation error with everything collected in ctx->errs. */
 int ma_problem_validation(struct ma_ctx *ctx);
 /* A 400 validation error with one pointer. */

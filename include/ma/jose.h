@@ -132,6 +132,10 @@ MA_MUST_USE int ma_jose_client_assertion(struct ma_jose *j, struct ma_arena *a, 
  * MA_E_AUTH. arena. */
 MA_MUST_USE int ma_jwt_verify_with(struct ma_arena *a, struct ma_span compact, struct ma_span jwks, int64_t now_ms,
                                    struct ma_span *ret);
+/* A public RSA key for RS256 signatures from its members n and e (base64url) as the text of a JWK, whatever way its
+ * numbers were written: some writers put a zero in front. MA_E_INVAL for a key that is none, or is not from 2048 to
+ * 4096 bits. arena. */
+MA_MUST_USE int ma_rs256_jwk(struct ma_arena *a, struct ma_span n, struct ma_span e, struct ma_span *ret);
 /* The same of a JWT that nobody has verified. */
 MA_MUST_USE int ma_jwt_peek(struct ma_arena *a, struct ma_span compact, struct ma_span *ret);
 

@@ -28,6 +28,9 @@ enum ma_bucket {
     MA_BUCKET_FORMS,      /* forms that an address sends */
     MA_BUCKET_LINK,       /* pages of security links that an address opens */
     MA_BUCKET_QR,         /* pictures that an address asks for */
+    MA_BUCKET_DEVICES,    /* requests that an address sends as a device */
+    MA_BUCKET_DEVICE,     /* failures about one device or transaction */
+    MA_BUCKET_POLL,       /* how often one challenge is asked about */
     MA_BUCKET__COUNT      /* more are counted behind these: enum ma_m_bucket */
 };
 

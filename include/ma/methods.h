@@ -34,7 +34,7 @@ struct ma_method_view {
 #define MA_FACTORS_SUPPORTED                                                                                           \
     (1u << MA_FACTOR_PASSWORD | 1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_PHONE | 1u << MA_FACTOR_EMAIL |                 \
      1u << MA_FACTOR_RECOVERY | 1u << MA_FACTOR_PASSKEY | 1u << MA_FACTOR_WEBAUTHN_PLATFORM |                          \
-     1u << MA_FACTOR_WEBAUTHN_ROAMING)
+     1u << MA_FACTOR_WEBAUTHN_ROAMING | 1u << MA_FACTOR_PUSH)
 #define MA_FACTORS_WEBAUTHN                                                                                            \
     (1u << MA_FACTOR_PASSKEY | 1u << MA_FACTOR_WEBAUTHN_PLATFORM | 1u << MA_FACTOR_WEBAUTHN_ROAMING)
 bool ma_factor_is_primary(enum ma_factor f);

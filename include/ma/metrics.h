@@ -31,11 +31,14 @@ enum ma_m_enrolment { MA_M_STARTED, MA_M_CONFIRMED, MA_M_REFUSED };
 enum ma_m_account { MA_M_CONNECT, MA_M_DISCONNECT };
 enum ma_m_grant { MA_M_GRANT_CODE, MA_M_GRANT_REFRESH, MA_M_GRANT_VAULT };
 enum ma_m_bucket {                         /* beside those of enum ma_bucket */
-                   MA_M_BUCKET_CODES = 19, /* MA_BUCKET__COUNT */
+                   MA_M_BUCKET_CODES = 22, /* MA_BUCKET__COUNT */
                    MA_M_BUCKET_EMAIL,
                    MA_M_BUCKET_SMS,
-                   MA_M_BUCKET_PASSWORD_REUSE
+                   MA_M_BUCKET_PASSWORD_REUSE,
+                   MA_M_BUCKET_PUSH,
+                   MA_M_BUCKET_PUSH_REJECTED
 };
+enum ma_m_push { MA_M_PUSH_SENT, MA_M_PUSH_APPROVED, MA_M_PUSH_REJECTED, MA_M_PUSH_EXPIRED };
 enum ma_m_outbox { MA_M_WAITING, MA_M_DEAD_LETTER };
 
 struct ma_metrics;

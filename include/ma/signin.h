@@ -28,7 +28,8 @@ enum ma_signin_verdict {
     MA_SIGNIN_TOO_MANY,  /* retry_after_s */
     MA_SIGNIN_EXPIRED,   /* the challenge lapsed, was used, or ended after too many tries */
     MA_SIGNIN_NO_FACTOR, /* the user has no such factor, or it is switched off */
-    MA_SIGNIN_PENDING    /* push: not answered yet */
+    MA_SIGNIN_PENDING,   /* push: not answered yet */
+    MA_SIGNIN_REJECTED   /* push: on the device */
 };
 
 /* --- first factor: password --- */
@@ -81,14 +82,15 @@ struct ma_challenge_started {
     const char *oob_code; /* arena; what names the challenge from now on */
     enum ma_factor type;
     struct ma_span method_id;
+    const char *number; /* push: what the user is to type on the device; NULL: nothing. arena */
     /* webauthn: what navigator.credentials.get() needs */
     uint8_t challenge[MA_CHALLENGE_LEN];
     struct ma_span rp_id;
     const struct ma_credential *credentials;
     size_t n_credentials;
 };
-/* Starts a challenge of one factor, bound to a flow: sends a code by e-mail, message or call, or makes a WebAuthn
- * challenge. Templates: "login-code.*". Counts against the message limits. Write. */
+/* Starts a challenge of one factor, bound to a flow: sends a code by e-mail, message or call, asks a device, or makes a
+ * WebAuthn challenge. Templates: "login-code.*". Counts against the message limits. Write. */
 MA_MUST_USE int ma_challenge_start(struct ma_ctx *ctx, struct ma_span flow_mac, const struct ma_user *user,
                                    struct ma_span method_id, struct ma_challenge_started *ret);
 
@@ -105,6 +107,13 @@ MA_MUST_USE int ma_prove_totp(struct ma_ctx *ctx, const struct ma_user *user, st
 /* The code that a challenge sent. Write. */
 MA_MUST_USE int ma_prove_oob(struct ma_ctx *ctx, struct ma_span flow_mac, const struct ma_user *user,
                              struct ma_span oob_code, struct ma_span code, struct ma_factor_proof *ret);
+/* What a device has said to the challenge: OK, PENDING, REJECTED, EXPIRED, NO_FACTOR. MA_E_INVAL when there is none of
+ * this name, or it is no device's. Write. */
+MA_MUST_USE int ma_prove_push(struct ma_ctx *ctx, struct ma_span flow_mac, const struct ma_user *user,
+                              struct ma_span oob_code, struct ma_factor_proof *ret);
+/* Whether the device is still to answer; false also when nobody waits for it any more. Any lane. */
+MA_MUST_USE int ma_push_waits(struct ma_ctx *ctx, struct ma_span flow_mac, const struct ma_user *user,
+                              struct ma_span oob_code, bool *ret);
 /* Burns the recovery code and makes a new one. Blanks, hyphens and case do not matter. Write. */
 MA_MUST_USE int ma_prove_recovery(struct ma_ctx *ctx, const struct ma_user *user, struct ma_span code,
                                   struct ma_factor_proof *ret);

@@ -679,6 +679,71 @@ MA_MUST_USE int ma_method_used(struct ma_db *db, struct ma_span user_id, struct 
 MA_MUST_USE int ma_user_by_handle(struct ma_db *db, struct ma_arena *a, struct ma_span handle,
                                   struct ma_span *ret_user_id);
 
+/* --- push notifications (push.c) --- */
+
+/* What a method of the type push-notification holds besides. Sealed values: table "push_devices", column by name, row
+ * the method's id. */
+struct ma_push_device {
+    struct ma_span user_id, id; /* of the method */
+    struct ma_span device_id;   /* "dev_…" */
+    struct ma_span ticket_mac;  /* 32 bytes */
+    struct ma_span client_id;   /* of who began it */
+    struct ma_span origin;      /* public origin where it began */
+    bool held;                  /* a sign-in confirms it, once it enrolled */
+    struct ma_span name;        /* what the device says; p == NULL: none */
+    struct ma_span seed;        /* sealed; p == NULL: no authenticator is paired, or it is a method already */
+    struct ma_span pair_id;     /* the paired method; p == NULL */
+    struct ma_span identifier, public_key, token_mac; /* p == NULL until it is enrolled */
+    struct ma_span service, push_token;               /* "GCM", "APNS"; sealed. p == NULL: no message can be sent */
+    bool matching;                                    /* it can send a number along */
+    int64_t created_at, enrolled_at, updated_at;
+};
+MA_MUST_USE int ma_push_device_insert(struct ma_db *db, const struct ma_push_device *d);
+MA_MUST_USE int ma_push_device_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_span id,
+                                   struct ma_push_device *ret);
+/* By the MAC of the ticket, and by the random id that the app knows: whoever owns it. */
+MA_MUST_USE int ma_push_device_by_ticket(struct ma_db *db, struct ma_arena *a, struct ma_span ticket_mac,
+                                         struct ma_push_device *ret);
+MA_MUST_USE int ma_push_device_by_id(struct ma_db *db, struct ma_arena *a, struct ma_span device_id,
+                                     struct ma_push_device *ret);
+/* The one that this authenticator is paired with. */
+MA_MUST_USE int ma_push_device_by_pair(struct ma_db *db, struct ma_arena *a, struct ma_span user_id,
+                                       struct ma_span pair_id, struct ma_push_device *ret);
+/* enrolled_at 0 → d->enrolled_at, with name, identifier, key, token, credentials and matching. MA_E_CONFLICT when a
+ * device was first. */
+MA_MUST_USE int ma_push_device_enrol(struct ma_db *db, const struct ma_push_device *d);
+/* Its authenticator is this method from now on; the seed goes. MA_E_CONFLICT when it has one. */
+MA_MUST_USE int ma_push_device_pair(struct ma_db *db, struct ma_span user_id, struct ma_span id,
+                                    struct ma_span pair_id);
+/* name, identifier, credentials, matching and updated_at of an enrolled one. MA_E_CONFLICT. */
+MA_MUST_USE int ma_push_device_update(struct ma_db *db, const struct ma_push_device *d);
+
+enum ma_push_state { MA_PUSH_OPEN, MA_PUSH_APPROVED, MA_PUSH_REJECTED, MA_PUSH_SUPERSEDED, MA_PUSH_EXPIRED };
+struct ma_push_transaction {
+    struct ma_span token_mac;    /* 32 bytes */
+    struct ma_span challenge_id; /* id_mac of its challenge */
+    struct ma_span user_id, method_id;
+    struct ma_span answer_mac; /* of the text that the device must sign */
+    struct ma_span number_mac; /* p == NULL: no number is asked for */
+    enum ma_push_state state;
+    struct ma_span reason; /* p == NULL: none */
+    int64_t created_at, expires_at, answered_at;
+};
+MA_MUST_USE int ma_push_transaction_insert(struct ma_db *db, const struct ma_push_transaction *t);
+/* By the MAC of its token, whoever owns it. */
+MA_MUST_USE int ma_push_transaction_by_token(struct ma_db *db, struct ma_arena *a, struct ma_span token_mac,
+                                             struct ma_push_transaction *ret);
+MA_MUST_USE int ma_push_transaction_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id,
+                                        struct ma_span challenge_id, struct ma_push_transaction *ret);
+/* Open → t->state, with t->reason. MA_E_CONFLICT when it was answered, or has lapsed at `now`. */
+MA_MUST_USE int ma_push_transaction_answer(struct ma_db *db, const struct ma_push_transaction *t, int64_t now);
+/* Open ones of the user are superseded, and their challenges with them. */
+MA_MUST_USE int ma_push_supersede(struct ma_db *db, struct ma_span user_id, int64_t now);
+/* Marks open ones that lapsed before `before`, at most limit; they are deleted with their challenges. Returns count ≥
+ * 0.
+ */
+int ma_push_expire(struct ma_db *db, int64_t before, int limit);
+
 /* Every query of every repository, for the test that prepares and explains them all. Static. */
 const struct ma_sql *const *ma_store_queries(size_t *ret_n);
 

@@ -29,12 +29,17 @@ int ma_page_leading(struct ma_ctx *ctx, int status, const char *title, const cha
                     const char *label);
 /* Appends text with &, <, >, " and ' escaped, fit for element content and quoted attributes. */
 void ma_html_escape(struct ma_buf *b, struct ma_span text);
-/* The headers every page carries: no framing, no sniffing, no caching, and a policy that allows the style sheet and,
- * with `script`, the passkey script. form_action: the sources of that directive; NULL: the page has no form. */
-void ma_page_headers(struct ma_ctx *ctx, const char *form_action, bool script);
+enum ma_page_script {
+    MA_PAGE_STILL,  /* no script */
+    MA_PAGE_SCRIPT, /* it has the script */
+    MA_PAGE_POLLS   /* which asks the daemon now and then */
+};
+/* The headers every page carries: no framing, no sniffing, no caching, and a policy that allows the style sheet and
+ * what `script` says. form_action: the sources of that directive; NULL: the page has no form. */
+void ma_page_headers(struct ma_ctx *ctx, const char *form_action, enum ma_page_script script);
 /* The start of every page, up to its heading. */
-void ma_page_head(struct ma_ctx *ctx, struct ma_buf *b, const char *title, bool script);
-/* GET /u/assets/{name}: the style sheet and the passkey script. */
+void ma_page_head(struct ma_ctx *ctx, struct ma_buf *b, const char *title, enum ma_page_script script);
+/* GET /u/assets/{name}: the style sheet and the script. */
 int ma_op_page_asset(struct ma_ctx *ctx);
 
 #endif

@@ -221,6 +221,13 @@ static int reset_one(struct reset_job *job, struct ma_db *db, struct ma_span id)
     return audit_reset(job->c, db, id);
 }
 
+/* A device's authenticator may have gone with it. */
+static int reset_listed(struct reset_job *job, struct ma_db *db, struct ma_span id)
+{
+    int rc = reset_one(job, db, id);
+    return rc == MA_E_NOTFOUND ? MA_OK : rc;
+}
+
 static int reset_all(struct reset_job *job, struct ma_db *db)
 {
     struct ma_cmd *c = job->c;
@@ -231,7 +238,7 @@ static int reset_all(struct reset_job *job, struct ma_db *db)
         return MA_E_NOMEM;
     int rc = ma_method_list(db, c->a, user_id, ma_cmd_now(c), list, MA_METHODS_MAX, &n);
     for (size_t i = 0; rc == MA_OK && i < n; i++)
-        rc = reset_one(job, db, list[i].id);
+        rc = reset_listed(job, db, list[i].id);
     return rc == MA_OK ? ma_method_delete_all(db, user_id) : rc; /* lapsed ones too */
 }
 

@@ -4,6 +4,7 @@
 #include "int.h"
 #include "ma/codec.h"
 #include "ma/passkey.h"
+#include "ma/push.h"
 #include "method_json.h"
 
 enum { ADDRESS_MAX = 512 };
@@ -96,6 +97,7 @@ static const struct ma_shape *shape_of(int type)
     case MA_FACTOR_PASSKEY:
         return &passkey_shape;
     case MA_FACTOR_TOTP:
+    case MA_FACTOR_PUSH:
     case MA_FACTOR_RECOVERY:
     case MA_FACTOR_WEBAUTHN_PLATFORM:
     case MA_FACTOR_WEBAUTHN_ROAMING:
@@ -157,6 +159,7 @@ static int enrol(struct ma_ctx *ctx, const struct body *b, struct ma_enrolled *o
         return ma_enrol_webauthn(ctx, &in, out, options);
     }
     case MA_FACTOR_PUSH:
+        return ma_enrol_push(ctx, false, out);
     case MA_FACTOR__COUNT:
         break;
     }

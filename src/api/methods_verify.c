@@ -4,6 +4,8 @@
 #include "attestation_body.h"
 #include "int.h"
 #include "ma/codec.h"
+#include "ma/parking.h"
+#include "ma/push.h"
 #include "method_json.h"
 
 enum { SESSION_MAX = 512, CODE_MAX = 64 };
@@ -138,6 +140,33 @@ static int prepare_credential(struct ma_ctx *ctx)
     return r == MA_OK ? ma_next(ctx, MA_LANE_CPU, verify_credential) : r;
 }
 
+/* --- a device: it may be on its way --- */
+
+static int confirm_device(struct ma_ctx *ctx)
+{
+    const struct body *b = ctx->scratch;
+    const int64_t wait_ms = ctx->conf->enrollment.push_wait * 1000;
+    struct ma_method_view v;
+    struct ma_span id = ctx->req.params[0];
+    bool pending = false;
+    ma_audit_on_failure(ctx, "verify", ma_factor_name(MA_FACTOR_PUSH), id);
+    int r = ma_push_confirm(ctx, id, b->auth_session, &pending, &v);
+    if (r < 0)
+        return r;
+    if (!pending)
+        return reply(ctx, &v);
+    ctx->audit.due = false; /* nothing failed */
+    if (wait_ms > 0 && !ctx->park.over)
+        return ma_park(ctx, id, wait_ms, confirm_device);
+    return ma_problem(ctx, MA_P_BAD_REQUEST, "authorization_pending");
+}
+
+static int prepare_device(struct ma_ctx *ctx, struct body *b)
+{
+    int r = ma_body(ctx, &session_shape, b);
+    return r < 0 ? r : ma_next(ctx, MA_LANE_WRITE, confirm_device);
+}
+
 /* --- dispatch by the id's type --- */
 
 int ma_op_verify_method_prepare(struct ma_ctx *ctx)
@@ -168,6 +197,7 @@ int ma_op_verify_method_prepare(struct ma_ctx *ctx)
     case MA_FACTOR_WEBAUTHN_ROAMING:
         return prepare_credential(ctx);
     case MA_FACTOR_PUSH:
+        return prepare_device(ctx, b);
     case MA_FACTOR__COUNT:
         break;
     }

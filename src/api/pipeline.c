@@ -200,7 +200,7 @@ static bool is_json_utf8(struct ma_span type)
 static int run_route(struct ma_ctx *ctx)
 {
     const struct ma_route *route = ctx->route;
-    if (route->style == MA_STYLE_API && route->body_max > 0 && ctx->req.has_body &&
+    if ((route->style == MA_STYLE_API || route->style == MA_STYLE_DEVICE) && route->body_max > 0 && ctx->req.has_body &&
         !is_json_utf8(ctx->req.content_type))
         return ma_problem(ctx, MA_P_MEDIA_TYPE, NULL);
     int r = route->prepare ? route->prepare(ctx) : MA_OK;

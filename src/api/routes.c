@@ -3,6 +3,7 @@
  * nowhere else: 405, OPTIONS, HEAD, documentation and the contract test are derived.
  */
 #include "connected.h"
+#include "device.h"
 #include "int.h"
 #include "ma/oauth.h"
 #include "ma/ui.h"
@@ -14,6 +15,7 @@
 #define CONNECTED "/me/v1/connected-accounts"
 #define SESSIONS "/me/v1/sessions"
 #define PROFILE "/me/v1/profile"
+#define DEVICES MA_PUSH_PATH "/api"
 enum { SMALL = 4096, CONNECT_BODY = 65536 };
 
 static const struct ma_route routes[] = {
@@ -81,6 +83,14 @@ static const struct ma_route routes[] = {
      NULL, ma_op_apple_association, MA_STYLE_API},
     {MA_GET, "/.well-known/assetlinks.json", "getAssetLinks", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL,
      ma_op_asset_links, MA_STYLE_API},
+    {MA_POST, DEVICES "/enroll", "enrollDevice", MA_PUBLIC, MA_LANE_WRITE, SMALL, MA_RATE_NONE,
+     ma_op_device_enrol_prepare, ma_op_device_enrol, MA_STYLE_DEVICE},
+    {MA_POST, DEVICES "/resolve-transaction", "resolveTransaction", MA_PUBLIC, MA_LANE_WRITE, SMALL * 2, MA_RATE_NONE,
+     ma_op_device_answer_prepare, ma_op_device_answer, MA_STYLE_DEVICE},
+    {MA_PATCH, DEVICES "/device-accounts/{id}", "updateDevice", MA_PUBLIC, MA_LANE_WRITE, SMALL, MA_RATE_NONE,
+     ma_op_device_update_prepare, ma_op_device_update, MA_STYLE_DEVICE},
+    {MA_DELETE, DEVICES "/device-accounts/{id}", "deleteDevice", MA_PUBLIC, MA_LANE_WRITE, 0, MA_RATE_NONE,
+     ma_op_device_delete_prepare, ma_op_device_delete, MA_STYLE_DEVICE},
     {MA_GET, "/api-errors/{code}", "explainError", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_explain_error,
      MA_STYLE_API},
 };

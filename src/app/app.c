@@ -22,6 +22,7 @@
 #include "ma/methods.h"
 #include "ma/metrics.h"
 #include "ma/oauth.h"
+#include "ma/parking.h"
 #include "ma/sdnotify.h"
 #include "ma/seen.h"
 #include "ma/tls.h"
@@ -35,6 +36,8 @@ enum { EXPIRE_BATCH = 500, EXPIRE_GRACE_MS = 3600000, DAY_MS = 86400000 };
 
 static void finished(struct ma_ctx *ctx)
 {
+    if (ctx->step && ctx->park.due && ma_parking_take(ctx->app->parking, ctx))
+        return;
     if (ctx->step && ctx->step_lane != MA_LANE_READ) {
         if (ma_lane_reserve(ctx->app->lanes, ctx->step_lane)) {
             ma_lane_push(ctx->app->lanes, ctx->step_lane, ctx);
@@ -53,6 +56,8 @@ static void committed(const struct ma_app *app, struct ma_ctx *ctx)
         ma_app_user_changed(app, ctx->who.user_id);
     if (ctx->wake_courier)
         ma_courier_wake(app->courier);
+    ma_parking_wake(app->parking, ctx->wakes);
+    ctx->wakes = MA_SPAN_NULL;
     ctx->user_changed = ctx->wake_courier = ctx->keep = false;
 }
 
@@ -78,7 +83,9 @@ static int retain_audit(const struct ma_app *app, struct ma_db *db, int64_t now)
 static int housekeeping(const struct ma_app *app, struct ma_db *db, bool *ret_more)
 {
     int64_t now = app->clock->wall_ms(app->clock);
+    int unanswered = ma_push_expire(db, now, EXPIRE_BATCH);
     int n[] = {
+        unanswered,
         ma_expire_pending(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
         ma_connect_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
         ma_account_lapse(db, now, now - MA_ACCOUNT_IDLE_MS, EXPIRE_BATCH),
@@ -100,6 +107,7 @@ static int housekeeping(const struct ma_app *app, struct ma_db *db, bool *ret_mo
             return n[i];
         *ret_more |= n[i] >= EXPIRE_BATCH;
     }
+    ma_metrics_add(app->metrics, MA_M_PUSH, MA_M_PUSH_EXPIRED, 0, unanswered);
     return MA_OK;
 }
 
@@ -231,6 +239,8 @@ static int start_lanes(struct ma_app *app, const struct ma_conf *conf, char why[
         r = ma_providers_new(&app->providers);
     if (r == MA_OK)
         r = ma_refreshes_new(&app->refreshes);
+    if (r == MA_OK)
+        r = ma_parking_new(app, &app->parking);
     return r == MA_OK ? ma_lanes_start(&env, &app->lanes, why) : r;
 }
 
@@ -408,6 +418,7 @@ static void drain(struct ma_app *app)
         ma_http_quiesce(app->http);
         for (size_t i = 0; i < app->n_more; i++)
             ma_http_quiesce(app->more[i]);
+        ma_parking_close(app->parking);
         ma_http_drain(app->http, ms);
         for (size_t i = 0; i < app->n_more; i++)
             ma_http_drain(app->more[i], ms);
@@ -437,6 +448,7 @@ void ma_app_stop(struct ma_app *app)
     if (app->jose)
         ma_jose_stop(app->jose);
     /* Every suspended request is finished by its lane before the HTTP threads end. */
+    ma_parking_close(app->parking);
     ma_lanes_stop(app->lanes);
     ma_http_stop(app->http);
     for (size_t i = 0; i < app->n_more; i++)
@@ -444,6 +456,7 @@ void ma_app_stop(struct ma_app *app)
     ma_http_stop(app->health);
     ma_tls_free(app->tls);
     flush_seen(app);
+    ma_parking_free(app->parking);
     ma_lanes_free(app->lanes); /* a late request may still have asked for a place */
     ma_audit_hook_free(app->audit_hook);
     ma_courier_free(app->courier);

@@ -178,6 +178,7 @@ static void run_in_savepoint(struct ma_lanes *l, struct ma_ctx *ctx, int *batch_
         ma_db_rollback_to(db);
         ma_counts_settle(ctx, false);
         ctx->user_changed = ctx->wake_courier = false;
+        ctx->wakes = MA_SPAN_NULL;
         r = ma_db_in_transaction(db) ? MA_OK : MA_E_DB; /* a full disk ends the whole transaction */
         if (r == MA_OK && ctx->audit.due)
             r = leave_trace(l, ctx);
@@ -245,7 +246,8 @@ static void finish_batch(struct ma_lanes *l, struct ma_ctx *batch, int err)
         next = c->queue_next;
         if (err < 0) {
             c->step = NULL;
-            c->user_changed = c->wake_courier = false;
+            c->user_changed = c->wake_courier = c->park.due = false;
+            c->wakes = MA_SPAN_NULL;
             (void)ma_fail(c, err, "commit");
         }
         ma_counts_settle(c, err == MA_OK);

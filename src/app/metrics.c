@@ -17,6 +17,7 @@
 #include "ma/lanes.h"
 #include "ma/metrics.h"
 #include "ma/oauth.h"
+#include "ma/parking.h"
 #include "ma/version.h"
 
 enum { STAT_MAX = 1024 };
@@ -130,6 +131,11 @@ static void measure_lanes(const struct ma_app *app, const struct ma_conf *conf, 
     }
 }
 
+static void measure_parked(const struct ma_app *app, struct ma_samples *out)
+{
+    ma_sample(out, MA_M_PARKED, NULL, NULL, (double)ma_parking_count(app->parking));
+}
+
 static void measure_file(const char *path, const char *suffix, enum ma_metric id, struct ma_samples *out)
 {
     char name[4096];
@@ -178,6 +184,7 @@ int ma_app_metrics_text(const struct ma_app *app, struct ma_db *reader, struct m
     ma_sample(s, MA_M_BUILD, MA_VERSION, NULL, 1);
     ma_sample(s, MA_M_READY, NULL, NULL, ma_app_not_ready(app, reader) ? 0 : 1);
     measure_lanes(app, conf, s);
+    measure_parked(app, s);
     ma_jose_measure(app->jose, a, s);
     measure_outbox(reader, app->clock->wall_ms(app->clock), s);
     measure_database(conf->database, s);

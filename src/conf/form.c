@@ -341,6 +341,13 @@ static const char *form_header(char *value)
     return *value ? NULL : "must hold names of header fields";
 }
 
+static const char *form_matching(char *value)
+{
+    return strcmp(value, "off") == 0 || strcmp(value, "supported") == 0 || strcmp(value, "required") == 0
+               ? NULL
+               : "must be off, supported or required";
+}
+
 const char *ma_conf_form(enum conf_form form, char *value)
 {
     static form_fn *const forms[FORM__COUNT] = {
@@ -367,6 +374,7 @@ const char *ma_conf_form(enum conf_form form, char *value)
         [FORM_HEADER] = form_header,
         [FORM_CERTIFICATE] = form_certificate,
         [FORM_TLS_VERSION] = form_tls_version,
+        [FORM_MATCHING] = form_matching,
     };
     return forms[form](value);
 }

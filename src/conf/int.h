@@ -53,6 +53,7 @@ enum conf_form {
     FORM_HEADER,
     FORM_CERTIFICATE,
     FORM_TLS_VERSION,
+    FORM_MATCHING,
     FORM__COUNT
 };
 

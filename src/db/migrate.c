@@ -21,7 +21,8 @@ MA_EMBED(ma_migration_0005, "sql/sqlite/0005_revocations.sql");
 MA_EMBED(ma_migration_0006, "sql/sqlite/0006_audit_chain.sql");
 MA_EMBED(ma_migration_0007, "sql/sqlite/0007_limits.sql");
 MA_EMBED(ma_migration_0008, "sql/sqlite/0008_notifications.sql");
-MA_EMBED(ma_migration_account, "sql/sqlite/0009_account.sql");
+MA_EMBED(ma_migration_0009, "sql/sqlite/0009_account.sql");
+MA_EMBED(ma_migration_0010, "sql/sqlite/0010_push.sql");
 
 static const struct migration MIGRATIONS[] = {
     {1, "init", ma_migration_0001_start, ma_migration_0001_end},
@@ -32,7 +33,8 @@ static const struct migration MIGRATIONS[] = {
     {6, "audit_chain", ma_migration_0006_start, ma_migration_0006_end},
     {7, "limits", ma_migration_0007_start, ma_migration_0007_end},
     {8, "notifications", ma_migration_0008_start, ma_migration_0008_end},
-    {9, "account", ma_migration_account_start, ma_migration_account_end},
+    {9, "account", ma_migration_0009_start, ma_migration_0009_end},
+    {10, "push", ma_migration_0010_start, ma_migration_0010_end},
 };
 
 static const struct ma_sql Q_TABLES = {

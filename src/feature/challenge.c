@@ -4,6 +4,7 @@
 #include "ma/signin.h"
 
 #include "int.h"
+#include "push_int.h"
 #include "ma/crypto.h"
 
 enum { OTP_LEN = 6, RP_ID_MAX = 255 };
@@ -13,9 +14,8 @@ static int name_mac(struct ma_ctx *ctx, struct ma_span oob_code, uint8_t out[32]
     return ma_vault_mac(ctx->app->vault, "challenge", ctx->who.user_id, oob_code, out);
 }
 
-/* The row, named by a new random token; the caller adds code or data. */
-static int name_it(struct ma_ctx *ctx, struct ma_span flow_mac, const struct ma_method_view *m,
-                   struct ma_challenge_started *ret, struct ma_challenge *row)
+int ma_challenge_name(struct ma_ctx *ctx, struct ma_span flow_mac, const struct ma_method_view *m,
+                      struct ma_challenge_started *ret, struct ma_challenge *row)
 {
     char *token = ma_arena_alloc(ctx->arena, MA_TOKEN_LEN + 1);
     uint8_t *mac = ma_arena_alloc(ctx->arena, 32);
@@ -69,7 +69,7 @@ static int start_code(struct ma_ctx *ctx, struct ma_span flow_mac, const struct 
         ret->verdict = MA_SIGNIN_TOO_MANY;
         return MA_OK;
     }
-    r = name_it(ctx, flow_mac, m, ret, &row);
+    r = ma_challenge_name(ctx, flow_mac, m, ret, &row);
     if (r == MA_OK)
         r = ma_rand_chars(ctx->app->rand, MA_DIGITS, code, OTP_LEN);
     if (r == MA_OK)
@@ -103,7 +103,7 @@ static int start_webauthn(struct ma_ctx *ctx, struct ma_span flow_mac, const str
     if (r == MA_OK)
         r = ctx->app->rand->fill(ctx->app->rand, ret->challenge, sizeof ret->challenge);
     if (r == MA_OK)
-        r = name_it(ctx, flow_mac, m, ret, &row);
+        r = ma_challenge_name(ctx, flow_mac, m, ret, &row);
     if (r < 0)
         return r;
     ret->credentials = m->credential;
@@ -129,9 +129,12 @@ int ma_challenge_start(struct ma_ctx *ctx, struct ma_span flow_mac, const struct
         return r == MA_E_NOTFOUND ? MA_OK : r;
     ret->type = m.type;
     ret->method_id = m.id;
-    if (m.type != MA_FACTOR_EMAIL && m.type != MA_FACTOR_PHONE && !(MA_FACTORS_WEBAUTHN & 1u << m.type))
+    if (m.type != MA_FACTOR_PUSH && m.type != MA_FACTOR_EMAIL && m.type != MA_FACTOR_PHONE &&
+        !(MA_FACTORS_WEBAUTHN & 1u << m.type))
         return MA_OK; /* their codes are there without being asked for */
     ret->verdict = MA_SIGNIN_OK;
+    if (m.type == MA_FACTOR_PUSH)
+        return ma_push_ask(ctx, flow_mac, &m, ret);
     return MA_FACTORS_WEBAUTHN & 1u << m.type ? start_webauthn(ctx, flow_mac, &m, ret)
                                               : start_code(ctx, flow_mac, &m, ret);
 }

@@ -7,17 +7,22 @@
 #include "ma/crypto.h"
 #include "ma/notify.h"
 
-static int pending_method(struct ma_ctx *ctx, struct ma_span id, struct ma_span auth_session, struct ma_method *m,
-                          struct ma_enrolment *e)
+int ma_session_require(struct ma_ctx *ctx, struct ma_span id, struct ma_span auth_session, struct ma_enrolment *e)
 {
-    enum ma_factor type = ma_factor_of_id(id);
-    int r = ma_session_find(ctx, auth_session, type, id, e);
+    int r = ma_session_find(ctx, auth_session, ma_factor_of_id(id), id, e);
     if (r == MA_E_NOTFOUND)
         return ma_session_refuse_for(ctx, id);
     if (r == MA_E_EXPIRED) {
         /* Somebody else's id stays unknown even with a session of one's own. */
         return ma_span_eq(e->method_id, id) ? ma_session_refuse(ctx) : ma_session_refuse_for(ctx, id);
     }
+    return r;
+}
+
+static int pending_method(struct ma_ctx *ctx, struct ma_span id, struct ma_span auth_session, struct ma_method *m,
+                          struct ma_enrolment *e)
+{
+    int r = ma_session_require(ctx, id, auth_session, e);
     if (r < 0)
         return r;
     r = ma_method_get(ctx->db, ctx->arena, ctx->who.user_id, id, ctx->now_ms, m);

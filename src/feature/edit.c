@@ -93,10 +93,28 @@ static int remove_it(struct ma_ctx *ctx, const struct ma_method_view *v)
     return r == MA_OK ? ma_enrolment_delete_method(ctx->db, ctx->who.user_id, v->id) : r;
 }
 
+/* A device and the authenticator that came with it go together. p == NULL: this one goes alone. */
+static int find_other(struct ma_ctx *ctx, const struct ma_method_view *v, struct ma_span *ret)
+{
+    struct ma_push_device d;
+    int r = MA_E_NOTFOUND;
+    *ret = MA_SPAN_NULL;
+    if (v->type == MA_FACTOR_TOTP)
+        r = ma_push_device_by_pair(ctx->db, ctx->arena, ctx->who.user_id, v->id, &d);
+    else if (v->type == MA_FACTOR_PUSH)
+        r = ma_push_device_get(ctx->db, ctx->arena, ctx->who.user_id, v->id, &d);
+    if (r == MA_OK)
+        *ret = v->type == MA_FACTOR_TOTP ? d.id : d.pair_id;
+    return r == MA_E_NOTFOUND ? MA_OK : r;
+}
+
 /* A method that was in use; an enrolment under way that is given up is nothing to tell of. */
-static int remove_and_tell(struct ma_ctx *ctx, const struct ma_method_view *v)
+static int remove_and_tell(struct ma_ctx *ctx, const struct ma_method_view *named, struct ma_span other)
 {
     struct ma_notice notice;
+    /* Of a pair it is the device that is told of, and that an undo brings back with the rest. */
+    const struct ma_method_view device = {.id = other, .type = MA_FACTOR_PUSH};
+    const struct ma_method_view *v = named->type == MA_FACTOR_TOTP && other.p ? &device : named;
     struct ma_change c = {
         .event = MA_EVENT_FACTOR_REMOVED, .subject = v->id, .what = ma_what_factor(ctx->arena, v->type, v->address)};
     int r = ma_notice_before(ctx, &notice);
@@ -116,12 +134,16 @@ int ma_methods_delete(struct ma_ctx *ctx, struct ma_span id)
     if (v.automatic)
         return ma_problem(ctx, MA_P_CONFLICT,
                           "The verified primary e-mail counts as an authentication method and cannot be deleted.");
+    struct ma_span other = MA_SPAN_NULL;
     r = refuse_last_primary(ctx, &v);
+    if (r == MA_OK)
+        r = find_other(ctx, &v, &other);
     if (r < 0)
         return r;
-    r = v.confirmed ? remove_and_tell(ctx, &v) : remove_it(ctx, &v);
+    r = v.confirmed ? remove_and_tell(ctx, &v, other) : remove_it(ctx, &v);
     if (r < 0)
         return r;
     ctx->user_changed = true;
-    return ma_audit_method(ctx, "delete", v.type, v.id);
+    r = ma_audit_method(ctx, "delete", v.type, v.id);
+    return r == MA_OK && other.p ? ma_audit_method(ctx, "delete", ma_factor_of_id(other), other) : r;
 }

@@ -13,6 +13,8 @@ int64_t ma_enrol_ttl_ms(const struct ma_ctx *ctx, enum ma_factor type);
 MA_MUST_USE int ma_require_factor(struct ma_ctx *ctx, enum ma_factor type);
 /* Refuses when the caller has as many confirmed methods as allowed (400 too_many_entities). */
 MA_MUST_USE int ma_require_room(struct ma_ctx *ctx, enum ma_factor type);
+/* The same for the first of `n` methods that come at once, each of another type. */
+MA_MUST_USE int ma_require_room_for(struct ma_ctx *ctx, enum ma_factor type, size_t n);
 
 /* A new session of this type and method: the text for the caller and the row in the database. code may be empty. */
 MA_MUST_USE int ma_session_open(struct ma_ctx *ctx, enum ma_factor type, struct ma_span method_id, struct ma_span code,
@@ -24,6 +26,9 @@ MA_MUST_USE int ma_session_open_with(struct ma_ctx *ctx, enum ma_factor type, st
 MA_MUST_USE int ma_session_find(struct ma_ctx *ctx, struct ma_span auth_session, enum ma_factor type,
                                 struct ma_span method_id, struct ma_enrolment *ret);
 int ma_session_refuse(struct ma_ctx *ctx);
+/* The same, of the type that the id begins with, answered when there is none. */
+MA_MUST_USE int ma_session_require(struct ma_ctx *ctx, struct ma_span id, struct ma_span auth_session,
+                                   struct ma_enrolment *ret);
 /* The same where the session fits no method: whether the path names a method of the caller at all decides between 404
  * and "Invalid or expired session", so that somebody else's id stays unknown. */
 MA_MUST_USE int ma_session_refuse_for(struct ma_ctx *ctx, struct ma_span id);
@@ -89,6 +94,10 @@ MA_MUST_USE int ma_second_factor(struct ma_ctx *ctx, const struct ma_user *user,
 /* The user's challenge of this name within the flow, still open. MA_E_EXPIRED otherwise. */
 MA_MUST_USE int ma_challenge_find(struct ma_ctx *ctx, const struct ma_user *user, struct ma_span flow_mac,
                                   struct ma_span oob_code, struct ma_challenge *ret);
+/* A new challenge of this method, named by a new random token: code or data are the caller's. */
+struct ma_challenge_started;
+MA_MUST_USE int ma_challenge_name(struct ma_ctx *ctx, struct ma_span flow_mac, const struct ma_method_view *m,
+                                  struct ma_challenge_started *ret, struct ma_challenge *row);
 /* Audit row about a second factor: detail {"authenticator": type}. */
 MA_MUST_USE int ma_audit_factor(struct ma_ctx *ctx, const char *type, enum ma_factor factor, struct ma_span method_id);
 /* The same, and whether the authenticator's counter did not grow. */

@@ -5,6 +5,7 @@
 
 #include "int.h"
 #include "notify_int.h"
+#include "push_int.h"
 
 /* --- keeping --- */
 
@@ -29,6 +30,24 @@ static int take_credential(struct ma_ctx *ctx, struct ma_kept_method *k)
     return r;
 }
 
+/* The device, and the authenticator that goes with it. */
+static int take_device(struct ma_ctx *ctx, struct ma_kept_method *k)
+{
+    struct ma_span token = MA_SPAN_NULL;
+    int r = ma_push_device_get(ctx->db, ctx->arena, ctx->who.user_id, k->m.id, &k->d);
+    if (r == MA_OK)
+        r = ma_push_open_token(ctx, &k->d, &token);
+    if (r == MA_E_CRYPTO) { /* it comes back without; the app may name another */
+        k->d.service = MA_SPAN_NULL;
+        r = MA_OK;
+    }
+    if (r < 0)
+        return r == MA_E_NOTFOUND ? MA_OK : r;
+    k->d.push_token = token;
+    k->has_device = true;
+    return k->d.pair_id.p ? ma_keep_method(ctx, k->d.pair_id, &k->pair) : MA_OK;
+}
+
 static int keep(struct ma_ctx *ctx, struct ma_kept_method *k, struct ma_span *ret)
 {
     int r = MA_OK;
@@ -43,6 +62,8 @@ static int keep(struct ma_ctx *ctx, struct ma_kept_method *k, struct ma_span *re
     }
     if (r == MA_OK && (MA_FACTORS_WEBAUTHN & 1u << k->m.type))
         r = take_credential(ctx, k);
+    if (r == MA_OK && k->m.type == MA_FACTOR_PUSH)
+        r = take_device(ctx, k);
     return r == MA_OK ? ma_kept_method_write(ctx->arena, k, ret) : r;
 }
 
@@ -87,7 +108,7 @@ int ma_keep_settings(struct ma_ctx *ctx, const struct ma_method_view *v, struct 
 
 /* The rules of enrolling (rules.c), asked without answering the request: as many confirmed methods of a type and in all
  * as an account may have, one recovery code, an address once. */
-static enum ma_restored fits(const struct ma_method_view *have, size_t n, const struct ma_method *m)
+static enum ma_restored fits(const struct ma_method_view *have, size_t n, const struct ma_method *m, size_t more)
 {
     size_t same = 0, all = 0, most = MA_PER_TYPE_MAX;
     for (size_t i = 0; i < n; i++) {
@@ -103,7 +124,7 @@ static enum ma_restored fits(const struct ma_method_view *have, size_t n, const 
         most = 1;
     else if (MA_FACTORS_WEBAUTHN & 1u << m->type)
         most = MA_PASSKEYS_MAX;
-    return same >= most || all >= MA_METHODS_LISTED_MAX ? MA_RESTORE_NO_ROOM : MA_RESTORED;
+    return same >= most || all + more > MA_METHODS_LISTED_MAX ? MA_RESTORE_NO_ROOM : MA_RESTORED;
 }
 
 /* A credential id is taken once, whoever owns it (WebAuthn Level 3 §7.1 step 26). */
@@ -131,6 +152,32 @@ static int insert(struct ma_ctx *ctx, struct ma_kept_method *k)
     return r == MA_OK && k->has_credential ? ma_credential_insert(ctx->db, ctx->who.user_id, &k->c) : r;
 }
 
+/* A device without its row would be none. */
+static int insert_device(struct ma_ctx *ctx, struct ma_kept_method *k, struct ma_kept_method *pair)
+{
+    k->d.user_id = ctx->who.user_id;
+    k->d.pair_id = pair ? pair->m.id : MA_SPAN_NULL;
+    int r = k->d.service.p ? ma_push_seal_token(ctx, &k->d, k->d.push_token) : MA_OK;
+    if (r == MA_OK)
+        r = ma_push_device_insert(ctx->db, &k->d);
+    return r == MA_OK && pair ? insert(ctx, pair) : r;
+}
+
+static int restore_device(struct ma_ctx *ctx, struct ma_kept_method *k, const struct ma_method_view *have, size_t n,
+                          enum ma_restored *ret)
+{
+    struct ma_kept_method pair;
+    bool paired = k->pair.p != NULL;
+    int r = paired ? ma_kept_method_read(ctx->arena, k->pair, &pair) : MA_OK;
+    if (r < 0)
+        return r;
+    *ret = !k->has_device ? MA_RESTORE_GONE : fits(have, n, &k->m, paired ? 2 : 1);
+    if (*ret == MA_RESTORED && paired)
+        *ret = fits(have, n, &pair.m, 2);
+    r = *ret == MA_RESTORED ? insert(ctx, k) : MA_OK;
+    return r == MA_OK && *ret == MA_RESTORED ? insert_device(ctx, k, paired ? &pair : NULL) : r;
+}
+
 int ma_restore_method(struct ma_ctx *ctx, struct ma_span kept, enum ma_restored *ret)
 {
     struct ma_kept_method k;
@@ -141,7 +188,9 @@ int ma_restore_method(struct ma_ctx *ctx, struct ma_span kept, enum ma_restored 
         r = ma_methods_list(ctx, have, &n);
     if (r < 0)
         return r;
-    *ret = fits(have, n, &k.m);
+    if (k.m.type == MA_FACTOR_PUSH)
+        return restore_device(ctx, &k, have, n, ret);
+    *ret = fits(have, n, &k.m, 1);
     if (*ret == MA_RESTORED)
         r = key_free(ctx, &k, ret);
     return r == MA_OK && *ret == MA_RESTORED ? insert(ctx, &k) : r;

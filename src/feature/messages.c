@@ -6,12 +6,14 @@
 #include "int.h"
 #include "ma/crypto.h"
 
-enum { HOUR_MS = 3600000 };
+enum { MINUTE_MS = 60000, HOUR_MS = 3600000 };
 
 struct ma_counter_rule ma_rule_messages(const struct ma_ctx *ctx, enum ma_factor type)
 {
     if (type == MA_FACTOR_EMAIL)
         return (struct ma_counter_rule){"email", ctx->conf->rate_limit.email_per_hour, HOUR_MS};
+    if (type == MA_FACTOR_PUSH)
+        return (struct ma_counter_rule){"push", ctx->conf->rate_limit.push_per_minute, MINUTE_MS};
     return (struct ma_counter_rule){"sms", ctx->conf->rate_limit.sms_per_hour, HOUR_MS};
 }
 

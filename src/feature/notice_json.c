@@ -133,6 +133,28 @@ static void put_credential(struct ma_jw *w, struct ma_arena *a, const struct ma_
     ma_jw_obj_end(w);
 }
 
+static void put_device(struct ma_jw *w, struct ma_arena *a, const struct ma_push_device *d)
+{
+    ma_jw_key(w, "device");
+    ma_jw_obj(w);
+    put(w, "device_id", d->device_id);
+    put_bytes(w, a, "ticket_mac", d->ticket_mac);
+    put(w, "client_id", d->client_id);
+    put(w, "origin", d->origin);
+    put(w, "name", d->name);
+    put(w, "pair_id", d->pair_id);
+    put(w, "identifier", d->identifier);
+    put(w, "service", d->service);
+    put(w, "push_token", d->push_token);
+    put(w, "public_key", d->public_key);
+    put_bytes(w, a, "token_mac", d->token_mac);
+    ma_jw_kbool(w, "matching", d->matching);
+    ma_jw_kint(w, "created_at", d->created_at);
+    ma_jw_kint(w, "enrolled_at", d->enrolled_at);
+    ma_jw_kint(w, "updated_at", d->updated_at);
+    ma_jw_obj_end(w);
+}
+
 int ma_kept_method_write(struct ma_arena *a, const struct ma_kept_method *k, struct ma_span *ret)
 {
     struct ma_buf b;
@@ -152,6 +174,12 @@ int ma_kept_method_write(struct ma_arena *a, const struct ma_kept_method *k, str
     ma_jw_kint(&w, "last_auth_at", m->last_auth_at);
     if (k->has_credential)
         put_credential(&w, a, &k->c);
+    if (k->has_device)
+        put_device(&w, a, &k->d);
+    if (k->pair.p) {
+        ma_jw_key(&w, "pair");
+        ma_jw_raw(&w, k->pair);
+    }
     ma_jw_obj_end(&w);
     *ret = ma_buf_view(&b);
     return ma_buf_err(&b);
@@ -178,11 +206,45 @@ static const struct ma_jfield credential_fields[] = {
 };
 static const struct ma_shape credential_shape = MA_SHAPE(struct credential_text, credential_fields);
 
+struct device_text {
+    struct ma_span name, device_id, ticket_mac, client_id, origin, pair_id, identifier, service, push_token, public_key,
+        token_mac;
+    bool matching;
+    int64_t created_at, enrolled_at, updated_at;
+};
+#define DS(m, f)                                                                                                       \
+    {                                                                                                                  \
+        .name = #m, .type = MA_F_STR, .flags = (f), .off = offsetof(struct device_text, m)                             \
+    }
+#define DN(m)                                                                                                          \
+    {                                                                                                                  \
+        .name = #m, .type = MA_F_INT, .flags = MA_REQ, .off = offsetof(struct device_text, m)                          \
+    }
+static const struct ma_jfield device_fields[] = {
+    DS(device_id, MA_REQ),
+    DS(ticket_mac, MA_REQ),
+    DS(client_id, MA_REQ),
+    DS(origin, MA_REQ),
+    DS(name, 0),
+    DS(pair_id, 0),
+    DS(identifier, MA_REQ),
+    DS(service, 0),
+    DS(push_token, 0),
+    DS(public_key, MA_REQ),
+    DS(token_mac, MA_REQ),
+    {.name = "matching", .type = MA_F_BOOL, .flags = MA_REQ, .off = offsetof(struct device_text, matching)},
+    DN(created_at),
+    DN(enrolled_at),
+    DN(updated_at),
+};
+static const struct ma_shape device_shape = MA_SHAPE(struct device_text, device_fields);
+
 struct method_text {
-    struct ma_span id, type, name, address, secret;
-    bool voice, has_credential;
+    struct ma_span id, type, name, address, secret, pair;
+    bool voice, has_credential, has_device;
     int64_t last_step, created_at, last_auth_at;
     struct credential_text credential;
+    struct device_text device;
 };
 #define MS(m, f)                                                                                                       \
     {                                                                                                                  \
@@ -207,6 +269,12 @@ static const struct ma_jfield method_fields[] = {
      .off = offsetof(struct method_text, credential),
      .has_off = offsetof(struct method_text, has_credential),
      .sub = &credential_shape},
+    {.name = "device",
+     .type = MA_F_OBJ,
+     .off = offsetof(struct method_text, device),
+     .has_off = offsetof(struct method_text, has_device),
+     .sub = &device_shape},
+    {.name = "pair", .type = MA_F_RAWOBJ, .off = offsetof(struct method_text, pair)},
 };
 static const struct ma_shape method_shape = MA_SHAPE(struct method_text, method_fields);
 
@@ -248,6 +316,25 @@ static int read_credential(struct ma_arena *a, const struct credential_text *t, 
     return r;
 }
 
+static int read_device(struct ma_arena *a, const struct device_text *t, struct ma_push_device *d)
+{
+    *d = (struct ma_push_device){.device_id = t->device_id,
+                                 .client_id = t->client_id,
+                                 .origin = t->origin,
+                                 .name = t->name,
+                                 .pair_id = t->pair_id,
+                                 .identifier = t->identifier,
+                                 .service = t->service,
+                                 .push_token = t->push_token,
+                                 .public_key = t->public_key,
+                                 .matching = t->matching,
+                                 .created_at = t->created_at,
+                                 .enrolled_at = t->enrolled_at,
+                                 .updated_at = t->updated_at};
+    int r = bytes(a, t->ticket_mac, &d->ticket_mac);
+    return r == MA_OK ? bytes(a, t->token_mac, &d->token_mac) : r;
+}
+
 int ma_kept_method_read(struct ma_arena *a, struct ma_span text, struct ma_kept_method *ret)
 {
     struct method_text t = {.voice = false};
@@ -263,11 +350,15 @@ int ma_kept_method_read(struct ma_arena *a, struct ma_span text, struct ma_kept_
                                          .last_step = t.last_step,
                                          .created_at = t.created_at,
                                          .last_auth_at = t.last_auth_at},
-                                   .has_credential = t.has_credential};
+                                   .has_credential = t.has_credential,
+                                   .has_device = t.has_device,
+                                   .pair = t.pair};
     r = bytes(a, t.secret, &ret->m.secret);
     if (r == MA_OK && ret->has_credential)
         r = read_credential(a, &t.credential, &ret->c);
-    ret->c.method_id = ret->m.id;
+    if (r == MA_OK && ret->has_device)
+        r = read_device(a, &t.device, &ret->d);
+    ret->c.method_id = ret->d.id = ret->m.id;
     return r == MA_OK && ret->m.type == MA_FACTOR__COUNT ? MA_E_PARSE : r;
 }
 

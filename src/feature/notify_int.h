@@ -16,6 +16,9 @@ struct ma_kept_method {
     struct ma_method m; /* secret: the TOTP seed, or the recovery code's MAC */
     bool has_credential;
     struct ma_credential c;
+    bool has_device;
+    struct ma_push_device d; /* push_token in clear */
+    struct ma_span pair;     /* its authenticator, as a text of its own; p == NULL: none */
 };
 MA_MUST_USE int ma_kept_method_write(struct ma_arena *a, const struct ma_kept_method *k, struct ma_span *ret);
 MA_MUST_USE int ma_kept_method_read(struct ma_arena *a, struct ma_span text, struct ma_kept_method *ret);

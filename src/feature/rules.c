@@ -18,6 +18,8 @@ uint32_t ma_factors_enabled(const struct ma_ctx *ctx)
         on &= ~(1u << MA_FACTOR_EMAIL);
     if (!ctx->conf->delivery.sms[0] && !ctx->conf->delivery.voice[0])
         on &= ~(1u << MA_FACTOR_PHONE);
+    if (!ctx->conf->delivery.push[0])
+        on &= ~(1u << MA_FACTOR_PUSH);
     return on;
 }
 
@@ -62,12 +64,12 @@ static int count_rows(struct ma_ctx *ctx, enum ma_factor type, size_t *ret_all, 
 
 /* Everything that a list shows counts, also the password and the automatic e-mail; they are looked for only when it
  * comes to that. */
-static int add_synthetic(struct ma_ctx *ctx, size_t *all)
+static int add_synthetic(struct ma_ctx *ctx, size_t more, size_t *all)
 {
     enum { SYNTHETIC_MAX = 2 };
     struct ma_method_view v[MA_METHODS_LISTED_MAX] MA_UNINITIALIZED;
     size_t n = 0, rows = *all;
-    if (rows + SYNTHETIC_MAX < MA_METHODS_LISTED_MAX)
+    if (rows + SYNTHETIC_MAX + more <= MA_METHODS_LISTED_MAX)
         return MA_OK;
     int r = ma_methods_list(ctx, v, &n);
     for (size_t i = 0; r == MA_OK && i < n; i++)
@@ -77,13 +79,18 @@ static int add_synthetic(struct ma_ctx *ctx, size_t *all)
 
 int ma_require_room(struct ma_ctx *ctx, enum ma_factor type)
 {
+    return ma_require_room_for(ctx, type, 1);
+}
+
+int ma_require_room_for(struct ma_ctx *ctx, enum ma_factor type, size_t more)
+{
     size_t all = 0, same = 0;
     int r = count_rows(ctx, type, &all, &same);
     if (r == MA_OK)
-        r = add_synthetic(ctx, &all);
+        r = add_synthetic(ctx, more, &all);
     if (r < 0)
         return r;
-    if (all < MA_METHODS_LISTED_MAX && (!limited_per_type(type) || same < MA_PER_TYPE_MAX))
+    if (all + more <= MA_METHODS_LISTED_MAX && (!limited_per_type(type) || same < MA_PER_TYPE_MAX))
         return MA_OK;
     return ma_problem(ctx, MA_P_BAD_REQUEST, "too_many_entities");
 }
@@ -154,7 +161,9 @@ void ma_counter_refused(const struct ma_ctx *ctx, const struct ma_counter_rule *
     } known[] = {{"otp_failures", MA_M_BUCKET_CODES},
                  {"email", MA_M_BUCKET_EMAIL},
                  {"sms", MA_M_BUCKET_SMS},
-                 {"password_reuse", MA_M_BUCKET_PASSWORD_REUSE}};
+                 {"password_reuse", MA_M_BUCKET_PASSWORD_REUSE},
+                 {"push", MA_M_BUCKET_PUSH},
+                 {"push_rejected", MA_M_BUCKET_PUSH_REJECTED}};
     for (size_t i = 0; i < MA_COUNT(known); i++)
         if (strcmp(rule->name, known[i].name) == 0)
             ma_metrics_add(ctx->app->metrics, MA_M_RATE_LIMITED, known[i].bucket, 0, 1);

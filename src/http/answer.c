@@ -99,12 +99,58 @@ static int write_oauth(struct ma_ctx *ctx, enum ma_problem_id id, const char *de
     return MA_E_PROBLEM;
 }
 
+/* What the SDKs of the vendor's authenticator look at is errorCode. */
+static const char *device_code(enum ma_problem_id id)
+{
+    switch (id) {
+    case MA_P_INTERNAL:
+        return "internal_error";
+    case MA_P_UNAVAILABLE:
+        return "service_unavailable";
+    case MA_P_TOO_MANY:
+    case MA_P_RATE:
+        return "too_many_requests";
+    default:
+        return "invalid_request";
+    }
+}
+
+int ma_problem_device(struct ma_ctx *ctx, int status, const char *code, const char *message)
+{
+    struct ma_jw w;
+    const char *title = "Bad Request";
+    for (int id = 0; id < MA_P__COUNT; id++)
+        if (ma_problem_def((enum ma_problem_id)id)->status == status) {
+            title = ma_problem_def((enum ma_problem_id)id)->title;
+            break;
+        }
+    ma_reply_json(ctx, status, &w);
+    ma_jw_obj(&w);
+    ma_jw_kint(&w, "statusCode", status);
+    ma_jw_kcstr(&w, "error", title);
+    ma_jw_kcstr(&w, "message", message);
+    ma_jw_kcstr(&w, "errorCode", code);
+    ma_jw_obj_end(&w);
+    ma_header(ctx, "Cache-Control", "no-store");
+    return MA_E_PROBLEM;
+}
+
+/* The first fault is told: the shape has one message. */
+static int write_device(struct ma_ctx *ctx, enum ma_problem_id id, const char *detail, const struct ma_verrs *errs)
+{
+    const char *first = errs && errs->n > 0 ? errs->v[0].detail : NULL;
+    const struct ma_problem_def *d = ma_problem_def(id);
+    return ma_problem_device(ctx, d->status, device_code(id), detail ? detail : first ? first : d->detail);
+}
+
 static int write_problem(struct ma_ctx *ctx, enum ma_problem_id id, const char *detail, const struct ma_verrs *errs)
 {
     const struct ma_problem_def *d = ma_problem_def(id);
     struct ma_jw w;
     if (ctx->route && ctx->route->style == MA_STYLE_OAUTH)
         return write_oauth(ctx, id, detail);
+    if (ctx->route && ctx->route->style == MA_STYLE_DEVICE)
+        return write_device(ctx, id, detail, errs);
     if (ctx->route && ctx->route->style == MA_STYLE_PAGE) {
         /* What is over soon may be tried again; a form is lost, and what was asked wrongly stays wrong. */
         bool again = ctx->req.verb == MA_GET && (d->status == 429 || d->status >= 500);

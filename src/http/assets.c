@@ -55,13 +55,16 @@ int ma_op_page_asset(struct ma_ctx *ctx)
     return ma_page(ctx, 404, "Not found", "There is no such file.");
 }
 
-void ma_page_headers(struct ma_ctx *ctx, const char *form_action, bool script)
+void ma_page_headers(struct ma_ctx *ctx, const char *form_action, enum ma_page_script script)
 {
     ma_header(ctx, "Content-Security-Policy",
               ma_arena_printf(ctx->arena,
                               "default-src 'none'; style-src 'self'; img-src data:; %sform-action %s; "
                               "base-uri 'none'; frame-ancestors 'none'",
-                              script ? "script-src 'self'; " : "", form_action ? form_action : "'none'"));
+                              script == MA_PAGE_POLLS    ? "script-src 'self'; connect-src 'self'; "
+                              : script == MA_PAGE_SCRIPT ? "script-src 'self'; "
+                                                         : "",
+                              form_action ? form_action : "'none'"));
     ma_header(ctx, "X-Content-Type-Options", "nosniff");
     ma_header(ctx, "X-Frame-Options", "DENY");
     /* "no-referrer" makes browsers send "Origin: null" with our own forms. */
@@ -69,7 +72,7 @@ void ma_page_headers(struct ma_ctx *ctx, const char *form_action, bool script)
     ma_header(ctx, "Cache-Control", "no-store");
 }
 
-void ma_page_head(struct ma_ctx *ctx, struct ma_buf *b, const char *title, bool script)
+void ma_page_head(struct ma_ctx *ctx, struct ma_buf *b, const char *title, enum ma_page_script script)
 {
     const char *style_name = asset_name(ctx, &css), *script_name = script ? asset_name(ctx, &js) : "";
     if (!style_name || !script_name) {

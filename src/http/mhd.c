@@ -19,6 +19,7 @@
 #include "ma/heartbeat.h"
 #include "ma/lanes.h"
 #include "ma/metrics.h"
+#include "ma/parking.h"
 #include "ma/tls.h"
 
 /* A request line and a token of 8 KiB each, and 16 KiB for the rest, or for the longest Location of an answer (a
@@ -124,6 +125,7 @@ static void on_tick(void *arg)
 {
     struct ma_http_server *s = arg;
     ma_log_flush(s->env.app->log);
+    ma_parking_tick(s->env.app->parking);
     ma_tls_remind(s->env.tls, s->env.app->clock->wall_ms(s->env.app->clock), s->env.app->log);
     (void)pthread_mutex_lock(&s->lock);
     for (struct ma_worker *w = s->workers; w; w = w->next) {

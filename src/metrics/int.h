@@ -22,6 +22,7 @@ enum metric_label {
     LABEL_BUCKET,
     LABEL_FACTOR,
     LABEL_OUTCOME,
+    LABEL_PUSH,
     LABEL_RESULT,
     LABEL_ENROLMENT,
     LABEL_ACCOUNT,

@@ -18,10 +18,12 @@ VALUES(signature, "good", "bad_signature", "unknown_key", "wrong_algorithm")
 VALUES(bucket, "user_reads", "user_writes", "tenant_reads", "tenant_writes", "address_failures", "login_failures",
        NULL /* notices refuse nobody */, "flows", "token_service_failures", "client_failures", "userinfo",
        "name_failures", "credential_failures", "messages", "signups", "flow_forms", "address_forms", "security_links",
-       "qr_codes", "code_failures", "email", "sms", "password_reuse")
+       "qr_codes", "device_requests", "device_failures", "polls", "code_failures", "email", "sms", "password_reuse", "push",
+       "push_rejections")
 VALUES(factor, "password", "passkey", "webauthn-platform", "webauthn-roaming", "totp", "phone", "email",
        "push-notification", "recovery-code")
 VALUES(outcome, "succeeded", "failed", "limited")
+VALUES(push, "sent", "approved", "rejected", "expired")
 VALUES(result, "succeeded", "failed")
 VALUES(enrolment, "started", "confirmed", "refused")
 VALUES(account, "connect", "disconnect")
@@ -43,6 +45,7 @@ const struct label ma_metric_labels[LABEL__COUNT] = {
     [LABEL_BUCKET] = {"bucket", bucket_values, MA_COUNT(bucket_values), NULL},
     [LABEL_FACTOR] = {"kind", factor_values, MA_COUNT(factor_values), NULL},
     [LABEL_OUTCOME] = {"outcome", outcome_values, MA_COUNT(outcome_values), NULL},
+    [LABEL_PUSH] = {"outcome", push_values, MA_COUNT(push_values), NULL},
     [LABEL_RESULT] = {"outcome", result_values, MA_COUNT(result_values), NULL},
     [LABEL_ENROLMENT] = {"outcome", enrolment_values, MA_COUNT(enrolment_values), NULL},
     [LABEL_ACCOUNT] = {"operation", account_values, MA_COUNT(account_values), NULL},

@@ -50,6 +50,8 @@ int ma_oauth_fail_verdict(struct ma_ctx *ctx, enum ma_signin_verdict v, int64_t 
     case MA_SIGNIN_PENDING:
         return ma_oauth_fail(ctx, 400, "authorization_pending",
                              "Authorization pending: please repeat the request in a few seconds.");
+    case MA_SIGNIN_REJECTED:
+        return ma_oauth_fail(ctx, 403, "invalid_grant", "MFA Authorization rejected.");
     case MA_SIGNIN_NO_FACTOR:
     case MA_SIGNIN_WRONG:
     case MA_SIGNIN_OK:

@@ -290,6 +290,7 @@ int ma_op_userinfo(struct ma_ctx *ctx);
 int ma_op_discovery(struct ma_ctx *ctx);
 int ma_op_authorize(struct ma_ctx *ctx);   /* GET and POST /authorize */
 int ma_op_login_page(struct ma_ctx *ctx);  /* GET /u/login */
+int ma_op_login_wait(struct ma_ctx *ctx);  /* GET /u/login/wait: whether the page still waits for a device */
 int ma_op_login_post(struct ma_ctx *ctx);  /* POST /u/login */
 int ma_op_logout(struct ma_ctx *ctx);      /* GET /v2/logout */
 int ma_op_oidc_logout(struct ma_ctx *ctx); /* GET and POST /oidc/logout */

@@ -7,6 +7,7 @@
 
 #include "ma/codec.h"
 #include "ma/passkey_wire.h"
+#include "ma/push.h"
 
 enum { CONSENT_ID_CHARS = 22, CREATION_MAX = 6144 };
 
@@ -73,6 +74,8 @@ static int start(struct ma_ctx *ctx, struct ma_login *l, enum ma_factor type, st
     struct ma_span to = l->user.email;
     if (type == MA_FACTOR_TOTP)
         return ma_enrol_totp(ctx, e);
+    if (type == MA_FACTOR_PUSH)
+        return ma_enrol_push(ctx, true, e);
     if (MA_FACTORS_WEBAUTHN & 1u << type)
         return start_key(ctx, l, type, e);
     if (type == MA_FACTOR_PHONE)
@@ -161,14 +164,15 @@ static int confirmed(struct ma_ctx *ctx, struct ma_login *l, const struct ma_met
     ma_login_enrol_forget(&l->st);
     l->st.authn.amr = first | shown;
     l->st.authn.mfa_at = ctx->now_ms;
-    int r = audit(ctx, l, "gd_enrollment_complete", m->type);
+    /* Of a device the feature has left it. */
+    int r = m->type == MA_FACTOR_PUSH ? MA_OK : audit(ctx, l, "gd_enrollment_complete", m->type);
     return r == MA_OK ? add_recovery(ctx, l) : r;
 }
 
 int ma_login_confirm(struct ma_ctx *ctx, struct ma_login *l)
 {
     struct ma_method_view view;
-    if (l->st.enrol_key.p) /* no code confirms that */
+    if (l->st.enrol_key.p || l->st.enrol == MA_FACTOR_PUSH) /* no code confirms that */
         return MA_OK;
     const unsigned type = (unsigned)l->st.enrol;
     int r = ma_confirm(ctx, l->st.enrol_id, l->st.enrol_session, ma_trim(l->form->code), &view);
@@ -177,6 +181,21 @@ int ma_login_confirm(struct ma_ctx *ctx, struct ma_login *l)
     if (r == MA_E_PROBLEM)
         ma_count_later(ctx, MA_M_ENROLMENTS, type, MA_M_REFUSED);
     return r < 0 ? noted(ctx, l, r) : confirmed(ctx, l, &view);
+}
+
+int ma_login_confirm_device(struct ma_ctx *ctx, struct ma_login *l)
+{
+    struct ma_method_view view;
+    bool pending = false;
+    int r = ma_push_confirm(ctx, l->st.enrol_id, l->st.enrol_session, &pending, &view);
+    if (r == MA_OK)
+        return pending ? MA_OK : confirmed(ctx, l, &view);
+    if (r != MA_E_PROBLEM)
+        return r;
+    ma_count_later(ctx, MA_M_ENROLMENTS, MA_FACTOR_PUSH, MA_M_REFUSED);
+    if (ctx->resp.status == 400 || ctx->resp.status == 404)
+        ma_login_enrol_forget(&l->st); /* it lapsed: the choice comes again */
+    return noted(ctx, l, r);
 }
 
 /* --- confirming a passkey or security key --- */

@@ -4,6 +4,7 @@
 #include "login_int.h"
 
 #include "ma/codec.h"
+#include "ma/push.h"
 
 enum { KEY_MAX = 6144, ASSERTION_TEXT_MAX = 8192 };
 
@@ -48,7 +49,7 @@ static int write_key(struct ma_ctx *ctx, const struct ma_challenge_started *c, s
 
 static bool needs_start(enum ma_factor type, bool may_send)
 {
-    bool message = type == MA_FACTOR_EMAIL || type == MA_FACTOR_PHONE;
+    bool message = type == MA_FACTOR_EMAIL || type == MA_FACTOR_PHONE || type == MA_FACTOR_PUSH;
     return type != MA_FACTOR_TOTP && type != MA_FACTOR_RECOVERY && (may_send || !message);
 }
 
@@ -59,7 +60,7 @@ int ma_login_choose(struct ma_ctx *ctx, struct ma_login *l, struct ma_span metho
     if (!c)
         return MA_OK;
     l->st.method = c->id;
-    l->st.oob = l->st.key = MA_SPAN_NULL;
+    l->st.oob = l->st.key = l->st.number = MA_SPAN_NULL;
     if (!needs_start(c->type, may_send))
         return MA_OK;
     int r = ma_challenge_start(ctx, l->flow.token_mac, &l->user, c->id, &started);
@@ -71,6 +72,10 @@ int ma_login_choose(struct ma_ctx *ctx, struct ma_login *l, struct ma_span metho
         return MA_OK;
     }
     l->st.oob = ma_span_str(started.oob_code);
+    if (c->type == MA_FACTOR_PUSH) {
+        l->st.number = ma_span_str(started.number);
+        return MA_OK;
+    }
     if (c->type == MA_FACTOR_EMAIL || c->type == MA_FACTOR_PHONE) {
         if (l->st.note == MA_NOTE_NONE)
             l->st.note = MA_NOTE_SENT;
@@ -94,6 +99,8 @@ static int note_of(enum ma_signin_verdict v, int wrong)
         return MA_NOTE_NO_FACTOR;
     case MA_SIGNIN_BLOCKED:
         return MA_NOTE_BLOCKED;
+    case MA_SIGNIN_REJECTED:
+        return MA_NOTE_REJECTED;
     case MA_SIGNIN_WRONG:
     case MA_SIGNIN_PENDING:
     default:
@@ -115,7 +122,7 @@ static void take_proof(struct ma_ctx *ctx, struct ma_login *l, const struct ma_f
 {
     l->st.note = note_of(p->verdict, wrong);
     l->st.retry_s = p->retry_after_s;
-    if (p->verdict == MA_SIGNIN_WRONG)
+    if (p->verdict == MA_SIGNIN_WRONG || p->verdict == MA_SIGNIN_REJECTED)
         count_miss(l);
     if (p->verdict != MA_SIGNIN_OK)
         return;
@@ -123,7 +130,7 @@ static void take_proof(struct ma_ctx *ctx, struct ma_login *l, const struct ma_f
     l->st.authn.amr = ma_amr_first(l->st.authn.amr) | p->amr;
     l->st.authn.mfa_at = ctx->now_ms;
     l->st.recovery = ma_span_str(p->new_recovery_code);
-    l->st.method = l->st.oob = l->st.key = MA_SPAN_NULL;
+    l->st.method = l->st.oob = l->st.key = l->st.number = MA_SPAN_NULL;
 }
 
 /* As people type codes: in groups, and recovery codes in small letters. arena. */
@@ -147,7 +154,7 @@ int ma_login_code(struct ma_ctx *ctx, struct ma_login *l)
     const struct ma_factor_choice *c = ma_login_choice(l, l->st.method);
     struct ma_factor_proof p = {.verdict = MA_SIGNIN_NO_FACTOR};
     int r = MA_OK;
-    if (!c)
+    if (!c || c->type == MA_FACTOR_PUSH)
         return MA_OK;
     struct ma_span code = typed(ctx, l->form->code, c->type == MA_FACTOR_RECOVERY);
     if (c->type == MA_FACTOR_TOTP)
@@ -161,6 +168,36 @@ int ma_login_code(struct ma_ctx *ctx, struct ma_login *l)
     if (r == MA_OK)
         take_proof(ctx, l, &p, MA_NOTE_WRONG_CODE);
     return r;
+}
+
+/* --- a device --- */
+
+int ma_login_waits(struct ma_ctx *ctx, const struct ma_login *l, enum ma_login_step step, bool *ret)
+{
+    const struct ma_factor_choice *c = ma_login_choice(l, l->st.method);
+    *ret = false;
+    if (step == MA_STEP_CHALLENGE && c && c->type == MA_FACTOR_PUSH && l->st.oob.p)
+        return ma_push_waits(ctx, l->flow.token_mac, &l->user, l->st.oob, ret);
+    if (step == MA_STEP_CONFIRM && l->st.enrol == MA_FACTOR_PUSH)
+        return ma_push_expected(ctx, l->st.enrol_id, ret);
+    return MA_OK;
+}
+
+int ma_login_device(struct ma_ctx *ctx, struct ma_login *l)
+{
+    struct ma_factor_proof p;
+    int r = ma_prove_push(ctx, l->flow.token_mac, &l->user, l->st.oob, &p);
+    if (r < 0 && r != MA_E_INVAL)
+        return r;
+    if (r == MA_E_INVAL)
+        p.verdict = MA_SIGNIN_EXPIRED;
+    if (p.verdict == MA_SIGNIN_PENDING)
+        return MA_OK;
+    l->st.oob = l->st.number = MA_SPAN_NULL;
+    take_proof(ctx, l, &p, MA_NOTE_REJECTED);
+    if (p.verdict == MA_SIGNIN_EXPIRED)
+        l->st.note = MA_NOTE_NOT_ANSWERED;
+    return MA_OK;
 }
 
 int ma_login_key(struct ma_ctx *ctx, struct ma_login *l, const struct ma_passkey_proof *proof)

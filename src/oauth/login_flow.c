@@ -15,7 +15,7 @@ enum { STATE_MAX = 8192, DATA_MAX = 32768, COOKIE_LEEWAY_S = 30 };
     X(session_id)                                                                                                      \
     X(identifier)                                                                                                      \
     X(challenge)                                                                                                       \
-    X(method) X(oob) X(recovery) X(enrol_id) X(enrol_session) X(enrol_uri) X(enrol_manual) X(enrol_address)
+    X(method) X(oob) X(number) X(recovery) X(enrol_id) X(enrol_session) X(enrol_uri) X(enrol_manual) X(enrol_address)
 
 struct kept {
     struct ma_login_state st;

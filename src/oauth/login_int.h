@@ -86,6 +86,8 @@ enum ma_login_note {
     MA_NOTE_NOT_ENROLLED,
     MA_NOTE_KEY_NOT_ADDED,
     MA_NOTE_START_AGAIN,
+    MA_NOTE_REJECTED,
+    MA_NOTE_NOT_ANSWERED,
     MA_NOTE_SENT,
     MA_NOTE__COUNT
 };
@@ -103,6 +105,7 @@ struct ma_login_state {
     int64_t retry_s;
     struct ma_span challenge;   /* passkey challenge, base64url */
     struct ma_span method, oob; /* the second factor that is being shown, and what names its challenge */
+    struct ma_span number;      /* for devices: what the user types there */
     struct ma_span key;         /* for security keys: {"challenge","rp_id","credentials"} */
     struct ma_span recovery;    /* a new recovery code, to be shown */
     int enrol;                  /* enum ma_factor of an enrolment under way; 0 (password): none */
@@ -181,6 +184,11 @@ MA_MUST_USE int ma_login_choose(struct ma_ctx *ctx, struct ma_login *l, struct m
 /* The answers to it: a code of the form, or a security key that the CPU lane looked at. Write; they change st. */
 MA_MUST_USE int ma_login_code(struct ma_ctx *ctx, struct ma_login *l);
 MA_MUST_USE int ma_login_key(struct ma_ctx *ctx, struct ma_login *l, const struct ma_passkey_proof *proof);
+/* Whether the page waits for a device, to answer or to enrol: then nothing is to be done. Any lane. */
+MA_MUST_USE int ma_login_waits(struct ma_ctx *ctx, const struct ma_login *l, enum ma_login_step step, bool *ret);
+/* Takes what the device has done meanwhile. Write; they change st. */
+MA_MUST_USE int ma_login_device(struct ma_ctx *ctx, struct ma_login *l);
+MA_MUST_USE int ma_login_confirm_device(struct ma_ctx *ctx, struct ma_login *l);
 /* Answers the client with a code for l's session, and leaves the audit row of the sign-in that is complete. Write. */
 MA_MUST_USE int ma_login_issue(struct ma_ctx *ctx, struct ma_login *l);
 /* Gives the client its code, or its error, and ends the login. Write. */
@@ -224,10 +232,9 @@ struct ma_html {
     struct ma_ctx *ctx;
     struct ma_buf *b;
 };
-/* Starts a page: head, main and heading. more_form: further origins its forms may lead to ("" none); script: it uses
- * the passkey script. */
+/* Starts a page: head, main and heading. more_form: further origins its forms may lead to ("" none). */
 void ma_html_begin(struct ma_html *h, struct ma_ctx *ctx, int status, const char *title, const char *form_targets,
-                   bool script);
+                   enum ma_page_script script);
 MA_MUST_USE int ma_html_end(struct ma_html *h);
 void ma_html_raw(struct ma_html *h, const char *markup);
 void ma_html_text(struct ma_html *h, struct ma_span text); /* escaped */
@@ -260,6 +267,8 @@ MA_MUST_USE int ma_page_confirm(struct ma_ctx *ctx, struct ma_login *l);
 MA_MUST_USE int ma_page_unmet(struct ma_ctx *ctx, struct ma_login *l);
 MA_MUST_USE int ma_page_recovery(struct ma_ctx *ctx, struct ma_login *l);
 MA_MUST_USE int ma_page_consent(struct ma_ctx *ctx, struct ma_login *l);
+/* Marks a page that goes on by itself: the script asks whether it may, without one the browser loads it anew. */
+void ma_html_wait(struct ma_html *h, const struct ma_login *l);
 /* The paragraph about what happened last; nothing for MA_NOTE_NONE. */
 void ma_html_note(struct ma_html *h, const struct ma_login *l);
 /* Attributes of the field that the note is about: " aria-…", or "". Static. */

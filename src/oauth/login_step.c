@@ -3,7 +3,8 @@
  */
 #include "login_int.h"
 
-#define ENROLLABLE (1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_EMAIL | 1u << MA_FACTOR_PHONE | MA_FACTORS_WEBAUTHN)
+#define ENROLLABLE                                                                                                     \
+    (1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_EMAIL | 1u << MA_FACTOR_PHONE | 1u << MA_FACTOR_PUSH | MA_FACTORS_WEBAUTHN)
 
 static int refused(struct ma_login *l, const char *error, const char *description, enum ma_login_step *ret)
 {
@@ -96,7 +97,7 @@ static void narrow(struct ma_ctx *ctx, struct ma_login *l, uint32_t wanted, uint
     size_t n = 0;
     for (size_t i = 0; i < l->n_choices; i++) {
         enum ma_factor type = l->choices[i].type;
-        if (type == MA_FACTOR_RECOVERY ? recovery : (wanted & 1u << type) && type != MA_FACTOR_PUSH)
+        if (type == MA_FACTOR_RECOVERY ? recovery : (wanted & 1u << type) != 0)
             l->choices[n++] = l->choices[i];
     }
     l->n_choices = n;
@@ -203,20 +204,23 @@ const struct ma_factor_choice *ma_login_choice(const struct ma_login *l, struct 
     return NULL;
 }
 
-/* Lower comes first among those never used: what costs no message, then what works without a script. */
+/* Lower comes first among those never used: a device that was enrolled to be asked (an authenticator came with it),
+ * what costs no message, then what works without a script. */
 static int rank(enum ma_factor type)
 {
     switch (type) {
-    case MA_FACTOR_TOTP:
+    case MA_FACTOR_PUSH:
         return 0;
-    case MA_FACTOR_PHONE:
+    case MA_FACTOR_TOTP:
         return 1;
-    case MA_FACTOR_EMAIL:
+    case MA_FACTOR_PHONE:
         return 2;
-    case MA_FACTOR_RECOVERY:
-        return 4;
-    default:
+    case MA_FACTOR_EMAIL:
         return 3;
+    case MA_FACTOR_RECOVERY:
+        return 5;
+    default:
+        return 4;
     }
 }
 
@@ -240,7 +244,7 @@ static const struct ma_factor_choice *preferred(const struct ma_login *l)
 
 static void forget_method(struct ma_login *l)
 {
-    l->st.method = l->st.oob = l->st.key = MA_SPAN_NULL;
+    l->st.method = l->st.oob = l->st.key = l->st.number = MA_SPAN_NULL;
 }
 
 int ma_login_advance(struct ma_ctx *ctx, struct ma_login *l, bool may_send)

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "ma/http.h"
+#include "ma/push.h"
 
 /* --- names --- */
 
@@ -42,13 +43,13 @@ static const char *channel_of(const struct ma_factor_choice *c)
 
 static bool is_sent(enum ma_factor f)
 {
-    return f == MA_FACTOR_PHONE || f == MA_FACTOR_EMAIL;
+    return f == MA_FACTOR_PHONE || f == MA_FACTOR_EMAIL || f == MA_FACTOR_PUSH;
 }
 
 /* Security keys and passkeys are beyond this API: its callers have no assertion to give. */
 static bool is_listed(enum ma_factor f)
 {
-    return f == MA_FACTOR_TOTP || f == MA_FACTOR_RECOVERY || f == MA_FACTOR_PUSH || is_sent(f);
+    return f == MA_FACTOR_TOTP || f == MA_FACTOR_RECOVERY || is_sent(f);
 }
 
 /* --- whose call it is --- */
@@ -219,7 +220,10 @@ static int challenge(struct ma_ctx *ctx)
     ma_jw_kcstr(&w, "challenge_type", kind_of(f->type));
     if (is_sent(f->type)) {
         ma_jw_kcstr(&w, "oob_code", s.oob_code);
-        ma_jw_kcstr(&w, "binding_method", "prompt");
+        if (f->type != MA_FACTOR_PUSH)
+            ma_jw_kcstr(&w, "binding_method", "prompt");
+        else if (s.number) /* for the user to type on the device */
+            ma_jw_kcstr(&w, "binding_message", s.number);
     }
     ma_jw_obj_end(&w);
     ma_oauth_headers(ctx);
@@ -282,7 +286,13 @@ static int read_channel(struct ma_ctx *ctx, const struct ma_oauth_params *in, co
 {
     struct ma_span_list channels = words_of(ctx, in->oob_channels);
     bool email = has_word(&channels, "email"), sms = has_word(&channels, "sms");
+    bool device = !email && !sms && !has_word(&channels, "voice") && has_word(&channels, "auth0");
     ret->voice = !sms && has_word(&channels, "voice");
+    if (device) {
+        ret->type = MA_FACTOR_PUSH;
+        ret->channel = "auth0";
+        return MA_OK;
+    }
     if (sms || ret->voice) {
         ret->type = MA_FACTOR_PHONE;
         ret->channel = sms ? "sms" : "voice";
@@ -295,7 +305,8 @@ static int read_channel(struct ma_ctx *ctx, const struct ma_oauth_params *in, co
     ret->type = MA_FACTOR_EMAIL;
     ret->channel = "email";
     if (!email)
-        return ma_oauth_fail(ctx, 400, "unsupported_challenge_type", "oob_channels must name sms, voice or email.");
+        return ma_oauth_fail(ctx, 400, "unsupported_challenge_type",
+                             "oob_channels must name sms, voice, email or auth0.");
     if (ma_email_normalise(ctx->arena, in->email.p ? in->email : user->email, &ret->address) < 0)
         return ma_oauth_fail(ctx, 400, "invalid_request", "email must be an e-mail address.");
     return MA_OK;
@@ -349,7 +360,10 @@ static int reply_enrolled(struct ma_ctx *ctx, const struct ma_enrolled *e, const
     if (wish->channel) {
         ma_jw_kcstr(&w, "oob_channel", wish->channel);
         ma_jw_kcstr(&w, "oob_code", e->auth_session);
-        ma_jw_kcstr(&w, "binding_method", "prompt");
+        if (e->type == MA_FACTOR_PUSH)
+            ma_jw_kcstr(&w, "barcode_uri", e->barcode_uri);
+        else
+            ma_jw_kcstr(&w, "binding_method", "prompt");
     } else {
         ma_jw_kcstr(&w, "secret", e->manual_code);
         ma_jw_kcstr(&w, "barcode_uri", e->barcode_uri);
@@ -380,8 +394,9 @@ static int associate(struct ma_ctx *ctx)
     ctx->who.user_id = c->user.user_id;
     r = read_wish(ctx, &o->in, c, &wish);
     if (r == MA_OK)
-        r = wish.type == MA_FACTOR_TOTP ? ma_enrol_totp(ctx, &e)
-                                        : ma_enrol_otp(ctx, wish.type, wish.address, wish.voice, &e);
+        r = wish.type == MA_FACTOR_TOTP   ? ma_enrol_totp(ctx, &e)
+            : wish.type == MA_FACTOR_PUSH ? ma_enrol_push(ctx, true, &e)
+                                          : ma_enrol_otp(ctx, wish.type, wish.address, wish.voice, &e);
     c->pending.enrol_method = e.id;
     c->pending.enrol_session = ma_span_str(e.auth_session);
     if (r == MA_OK)

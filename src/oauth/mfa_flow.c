@@ -49,7 +49,7 @@ static void put_type(struct ma_jw *w, enum ma_factor f)
 /* What an application may enrol at /mfa/associate; where that is nothing, what the hosted page can. */
 static uint32_t enrollable(const struct ma_ctx *ctx, uint32_t wanted)
 {
-    const uint32_t here = 1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_PHONE | 1u << MA_FACTOR_EMAIL;
+    const uint32_t here = 1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_PHONE | 1u << MA_FACTOR_EMAIL | 1u << MA_FACTOR_PUSH;
     uint32_t on = wanted & ma_factors_enabled(ctx);
     return on & here ? on & here : on & MA_FACTORS_WEBAUTHN;
 }

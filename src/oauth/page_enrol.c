@@ -38,6 +38,8 @@ static void enrol_choice(struct ma_html *h, const struct ma_login *l, enum ma_fa
         ma_html_submit(h, key_button(type));
     } else if (type == MA_FACTOR_TOTP) {
         ma_html_submit(h, "Set up an authenticator app");
+    } else if (type == MA_FACTOR_PUSH) {
+        ma_html_submit(h, "Approve sign-ins on your phone");
     } else if (type == MA_FACTOR_EMAIL) {
         ma_html_raw(h, "<button>Get codes by email at ");
         ma_html_text(h, l->user.email);
@@ -49,9 +51,13 @@ static void enrol_choice(struct ma_html *h, const struct ma_login *l, enum ma_fa
 
 int ma_page_enrol(struct ma_ctx *ctx, struct ma_login *l, bool offer)
 {
-    static const enum ma_factor order[] = {
-        MA_FACTOR_PASSKEY, MA_FACTOR_WEBAUTHN_PLATFORM, MA_FACTOR_WEBAUTHN_ROAMING, MA_FACTOR_TOTP, MA_FACTOR_EMAIL,
-        MA_FACTOR_PHONE};
+    static const enum ma_factor order[] = {MA_FACTOR_PASSKEY,
+                                           MA_FACTOR_WEBAUTHN_PLATFORM,
+                                           MA_FACTOR_WEBAUTHN_ROAMING,
+                                           MA_FACTOR_PUSH,
+                                           MA_FACTOR_TOTP,
+                                           MA_FACTOR_EMAIL,
+                                           MA_FACTOR_PHONE};
     struct ma_html h;
     ma_html_begin(&h, ctx, 200, "Protect your account", ma_form_targets(ctx, l->req.redirect_uri),
                   (l->enrol_open & MA_FACTORS_WEBAUTHN) != 0);
@@ -120,6 +126,19 @@ static int by_app(struct ma_html *h, const struct ma_login *l)
     ma_html_raw(h, "\">open the app on this device</a>, or enter this key:</p>\n<code class=\"code\" id=\"key\">");
     grouped(h, l->st.enrol_manual);
     ma_html_raw(h, "</code>\n<p>Then enter the code that the app shows.</p>\n");
+    return r;
+}
+
+/* --- a device --- */
+
+static int by_device(struct ma_html *h, const struct ma_login *l)
+{
+    ma_html_raw(h, "<p>Scan this code with the app that approves your sign-ins:</p>\n");
+    int r = put_qr(h, l->st.enrol_uri);
+    ma_html_raw(h, "<p>Or <a href=\"");
+    ma_html_text(h, l->st.enrol_uri);
+    ma_html_raw(h, "\">open the app on this device</a>.</p>\n");
+    ma_html_wait(h, l);
     return r;
 }
 
@@ -208,6 +227,8 @@ static const char *confirm_title(enum ma_factor type)
     switch (type) {
     case MA_FACTOR_TOTP:
         return "Set up your authenticator app";
+    case MA_FACTOR_PUSH:
+        return "Set up your phone";
     case MA_FACTOR_PASSKEY:
         return "Create a passkey";
     case MA_FACTOR_WEBAUTHN_PLATFORM:
@@ -225,13 +246,17 @@ int ma_page_confirm(struct ma_ctx *ctx, struct ma_login *l)
     enum ma_factor type = (enum ma_factor)l->st.enrol;
     int r = MA_OK;
     ma_html_begin(&h, ctx, 200, confirm_title(type), ma_form_targets(ctx, l->req.redirect_uri),
-                  l->st.enrol_key.p != NULL);
+                  l->st.enrol_key.p        ? MA_PAGE_SCRIPT
+                  : type == MA_FACTOR_PUSH ? MA_PAGE_POLLS
+                                           : MA_PAGE_STILL);
     ma_html_note(&h, l);
     if (l->st.enrol_key.p) {
         r = by_new_key(&h, l);
     } else if (type == MA_FACTOR_TOTP) {
         r = by_app(&h, l);
         code_form(&h, l);
+    } else if (type == MA_FACTOR_PUSH) {
+        r = by_device(&h, l);
     } else {
         by_sent_code(&h, l);
     }

@@ -56,7 +56,7 @@ struct ma_span ma_first_callback(const struct ma_state_client *client)
 /* --- the page --- */
 
 void ma_html_begin(struct ma_html *h, struct ma_ctx *ctx, int status, const char *title, const char *form_targets,
-                   bool script)
+                   enum ma_page_script script)
 {
     struct ma_jw w;
     ma_reply_json(ctx, status, &w);

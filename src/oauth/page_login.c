@@ -21,6 +21,10 @@ static const char *const notes[MA_NOTE__COUNT] = {
     [MA_NOTE_EXPIRED_CODE] = "That code has expired. Ask for a new one.",
     [MA_NOTE_NO_FACTOR] = "This method cannot be used right now. Choose another one.",
     [MA_NOTE_WRONG_KEY] = "That security key was not accepted. Try again, or use another method.",
+    [MA_NOTE_REJECTED] = "The sign-in was rejected on your device. If that was not you, somebody knows your password: "
+                         "change it.",
+    [MA_NOTE_NOT_ANSWERED] =
+        "Nobody answered on your device in time, or a newer sign-in took its place. Send a new request.",
     [MA_NOTE_START_AGAIN] = "Too many wrong codes. Sign in again.",
     [MA_NOTE_BAD_ADDRESS] =
         "That is no phone number that can be used. Write it with the country code, like +1 555 123 0001.",
@@ -33,6 +37,14 @@ static void too_many(struct ma_html *h, const struct ma_login *l)
     int64_t s = l->st.retry_s > 0 ? l->st.retry_s : 1, n = s < MINUTE_S ? s : (s + MINUTE_S - 1) / MINUTE_S;
     ma_buf_printf(h->b, "Too many attempts. Try again in %lld %s%s.", (long long)n, s < MINUTE_S ? "second" : "minute",
                   n > 1 ? "s" : "");
+}
+
+void ma_html_wait(struct ma_html *h, const struct ma_login *l)
+{
+    ma_html_raw(h, "<p class=\"soft\" id=\"wait\" role=\"status\" data-poll=\"/u/login/wait?state=");
+    ma_html_text(h, ma_span_str(l->token));
+    ma_html_raw(
+        h, "\">This page goes on by itself.</p>\n<noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript>\n");
 }
 
 void ma_html_note(struct ma_html *h, const struct ma_login *l)
@@ -166,6 +178,8 @@ static const char *factor_text(const struct ma_factor_choice *c)
         return "Code by email";
     case MA_FACTOR_PHONE:
         return c->voice ? "Code by phone call" : "Code by text message";
+    case MA_FACTOR_PUSH:
+        return "Approval on your device";
     case MA_FACTOR_RECOVERY:
         return "Recovery code";
     case MA_FACTOR_PASSKEY:
@@ -288,9 +302,49 @@ static int by_key(struct ma_html *h, const struct ma_login *l, const struct ma_f
     return MA_OK;
 }
 
-static bool uses_script(enum ma_factor type)
+/* --- a device --- */
+
+static void put_name(struct ma_html *h, const struct ma_factor_choice *c)
+{
+    ma_html_text(h, c->name.n > 0 ? c->name : MA_LIT("your device"));
+}
+
+static void by_device(struct ma_html *h, const struct ma_login *l, const struct ma_factor_choice *c)
+{
+    bool asked = l->st.oob.p != NULL;
+    if (asked) {
+        ma_html_raw(h, "<p class=\"note\" role=\"status\">We sent a request to ");
+        put_name(h, c);
+        ma_html_raw(h, ".</p>\n");
+        if (l->st.number.p) {
+            ma_html_raw(h, "<p>Approve it there, and enter this number when the app asks for it:</p>\n"
+                           "<code class=\"code\" id=\"number\">");
+            ma_html_text(h, l->st.number);
+            ma_html_raw(h, "</code>\n");
+        } else {
+            ma_html_para(h, NULL,
+                         "Approve it there if it is you who is signing in. Reject it if you are asked a "
+                         "second time without having asked.");
+        }
+        ma_html_wait(h, l);
+    } else {
+        ma_html_raw(h, "<p>We can send a request to ");
+        put_name(h, c);
+        ma_html_raw(h, ".</p>\n");
+    }
+    ma_html_form(h, l, "choose", asked ? "second" : NULL, NULL);
+    ma_html_hidden(h, "method", c->id);
+    ma_html_submit(h, asked ? "Send it again" : "Send a request");
+}
+
+static bool uses_key(enum ma_factor type)
 {
     return (MA_FACTORS_WEBAUTHN & 1u << type) != 0;
+}
+
+static enum ma_page_script script_of(const struct ma_login *l, enum ma_factor type)
+{
+    return uses_key(type) ? MA_PAGE_SCRIPT : type == MA_FACTOR_PUSH && l->st.oob.p ? MA_PAGE_POLLS : MA_PAGE_STILL;
 }
 
 int ma_page_challenge(struct ma_ctx *ctx, struct ma_login *l)
@@ -301,10 +355,12 @@ int ma_page_challenge(struct ma_ctx *ctx, struct ma_login *l)
     if (!c)
         return MA_E_INVAL;
     ma_html_begin(&h, ctx, 200, "Confirm that it is you", ma_form_targets(ctx, l->req.redirect_uri),
-                  uses_script(c->type));
+                  script_of(l, c->type));
     ma_html_note(&h, l);
-    if (uses_script(c->type))
+    if (uses_key(c->type))
         r = by_key(&h, l, c);
+    else if (c->type == MA_FACTOR_PUSH)
+        by_device(&h, l, c);
     else if (c->type == MA_FACTOR_RECOVERY)
         by_recovery(&h, l);
     else

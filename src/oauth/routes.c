@@ -35,6 +35,7 @@ static const struct ma_route routes[] = {
     PAGE(MA_POST, "/authorize", "postAuthorize", SMALL, ma_op_authorize),
     PAGE(MA_GET, "/u/login", "loginPage", 0, ma_op_login_page),
     PAGE(MA_POST, "/u/login", "loginPost", FORM, ma_op_login_post),
+    OAUTH(MA_GET, "/u/login/wait", "loginWait", 0, ma_op_login_wait),
     PAGE(MA_GET, "/v2/logout", "logout", 0, ma_op_logout),
     PAGE(MA_GET, "/oidc/logout", "oidcLogout", 0, ma_op_oidc_logout),
     PAGE(MA_POST, "/oidc/logout", "postOidcLogout", SMALL, ma_op_oidc_logout),

@@ -2,6 +2,8 @@
  * The three grants that complete an mfa_token: a TOTP code, a code that was sent, a recovery code.
  */
 #include "int.h"
+#include "ma/limit.h"
+#include "ma/push.h"
 
 struct proof {
     struct ma_flow flow;
@@ -48,7 +50,7 @@ static int count_miss(struct ma_ctx *ctx, struct proof *p)
 
 static int refuse(struct ma_ctx *ctx, struct proof *p, const struct ma_factor_proof *f, const char *wrong)
 {
-    int r = f->verdict == MA_SIGNIN_WRONG ? count_miss(ctx, p) : MA_OK;
+    int r = f->verdict == MA_SIGNIN_WRONG || f->verdict == MA_SIGNIN_REJECTED ? count_miss(ctx, p) : MA_OK;
     if (r < 0)
         return r;
     ctx->keep = true;
@@ -117,6 +119,46 @@ static int confirm_new(struct ma_ctx *ctx, struct ma_oauth *o, struct proof *p, 
     return complete(ctx, o, p, amr);
 }
 
+/* --- a device --- */
+
+/* RFC 8628 section 3.5: who asks too often is told so. */
+static int refuse_pending(struct ma_ctx *ctx, struct ma_span oob_code)
+{
+    enum { POLLS = 3, PERIOD_MS = 10000 };
+    struct ma_limit_state s;
+    ma_limit_take(ctx->app->limits, MA_BUCKET_POLL, oob_code, ctx->conf->rate_limit.enabled ? POLLS : 0, PERIOD_MS,
+                  ctx->now_ms, &s);
+    if (s.allowed)
+        return ma_oauth_fail_verdict(ctx, MA_SIGNIN_PENDING, 0, "");
+    (void)ma_oauth_fail(ctx, 400, "slow_down", "You are polling too quickly. Slow down.");
+    ma_header(ctx, "Retry-After", ma_arena_printf(ctx->arena, "%lld", (long long)s.retry_after_s));
+    return MA_E_PROBLEM;
+}
+
+/* As confirm_new for a device: that it came is what shows it. */
+static int confirm_device(struct ma_ctx *ctx, struct ma_oauth *o, struct proof *p)
+{
+    const struct ma_pending *w = &p->pending;
+    struct ma_method_view view;
+    bool pending = false;
+    uint32_t factors = 0;
+    int r = factors_of(ctx, p, &factors);
+    if (r < 0)
+        return r;
+    if (factors != 0) /* enrolled elsewhere since: that factor is to be shown */
+        return ma_oauth_fail(ctx, 400, "invalid_request", "User is already enrolled");
+    r = ma_push_confirm(ctx, w->enrol_method, w->enrol_session, &pending, &view);
+    if (r == MA_E_PROBLEM)
+        return refuse_new(ctx, p, "The enrolment has expired.");
+    if (r == MA_OK && pending)
+        return refuse_pending(ctx, w->enrol_session);
+    if (r == MA_OK && w->recovery_session.p)
+        r = ma_confirm(ctx, w->recovery_method, w->recovery_session, MA_SPAN_NULL, &view);
+    if (r < 0 && r != MA_E_PROBLEM) /* a recovery code that gave way to a newer one is no loss */
+        return r;
+    return complete(ctx, o, p, ma_amr_of_factors(1u << MA_FACTOR_PUSH));
+}
+
 /* --- the grants --- */
 
 static int otp(struct ma_ctx *ctx)
@@ -145,9 +187,21 @@ static int oob(struct ma_ctx *ctx)
     int r = find(ctx, o, &p);
     if (r != MA_OK)
         return r;
-    if (enrols(&p, false) && ma_span_eq(o->in.oob_code, p.pending.enrol_session))
+    const bool enrolment = enrols(&p, false) && ma_span_eq(o->in.oob_code, p.pending.enrol_session);
+    if (enrolment && ma_factor_of_id(p.pending.enrol_method) == MA_FACTOR_PUSH)
+        return confirm_device(ctx, o, &p);
+    r = ma_prove_push(ctx, p.flow.token_mac, &p.user, o->in.oob_code, &f);
+    if (r == MA_OK && f.verdict == MA_SIGNIN_PENDING)
+        return refuse_pending(ctx, o->in.oob_code);
+    if (r < 0 && r != MA_E_INVAL)
+        return r;
+    const bool typed = enrolment || r == MA_E_INVAL;
+    if (typed && !o->in.binding_code.p)
+        return ma_oauth_missing(ctx, "binding_code");
+    if (enrolment)
         return confirm_new(ctx, o, &p, o->in.binding_code, "Invalid binding_code.");
-    r = ma_prove_oob(ctx, p.flow.token_mac, &p.user, o->in.oob_code, o->in.binding_code, &f);
+    if (typed)
+        r = ma_prove_oob(ctx, p.flow.token_mac, &p.user, o->in.oob_code, o->in.binding_code, &f);
     if (r < 0)
         return r;
     if (f.verdict != MA_SIGNIN_OK || !counts(&p, f.method_id))
@@ -211,9 +265,7 @@ int ma_grant_mfa_oob(struct ma_ctx *ctx, struct ma_oauth *o)
         return ma_oauth_missing(ctx, "mfa_token");
     if (!o->in.oob_code.p)
         return ma_oauth_missing(ctx, "oob_code");
-    if (!o->in.binding_code.p)
-        return ma_oauth_missing(ctx, "binding_code");
-    return ma_next(ctx, MA_LANE_WRITE, oob);
+    return ma_next(ctx, MA_LANE_WRITE, oob); /* a device needs no binding_code */
 }
 
 int ma_grant_mfa_recovery(struct ma_ctx *ctx, struct ma_oauth *o)

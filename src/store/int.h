@@ -191,7 +191,22 @@
     X(RESET_BY_TOKEN)                                                                                                  \
     X(RESET_USE)                                                                                                       \
     X(RESET_DROP)                                                                                                      \
-    X(RESET_EXPIRE)
+    X(RESET_EXPIRE)                                                                                                    \
+    X(PUSH_DEVICE_INSERT)                                                                                              \
+    X(PUSH_DEVICE_GET)                                                                                                 \
+    X(PUSH_DEVICE_BY_TICKET)                                                                                           \
+    X(PUSH_DEVICE_BY_ID)                                                                                               \
+    X(PUSH_DEVICE_BY_PAIR)                                                                                             \
+    X(PUSH_DEVICE_ENROL)                                                                                               \
+    X(PUSH_DEVICE_PAIR)                                                                                                \
+    X(PUSH_DEVICE_UPDATE)                                                                                              \
+    X(PUSH_TRANSACTION_INSERT)                                                                                         \
+    X(PUSH_TRANSACTION_BY_TOKEN)                                                                                       \
+    X(PUSH_TRANSACTION_GET)                                                                                            \
+    X(PUSH_TRANSACTION_ANSWER)                                                                                         \
+    X(PUSH_TRANSACTION_SUPERSEDE)                                                                                      \
+    X(PUSH_TRANSACTION_EXPIRE)                                                                                         \
+    X(PUSH_CHALLENGE_SUPERSEDE)
 
 #define MA_QUERY_ID(name) MA_Q_##name,
 enum ma_sql_ids { MA_QUERIES(MA_QUERY_ID) MA_Q__COUNT };

@@ -49,6 +49,11 @@ MA_QUERY(OWNED_REVOCATION, "SELECT token, expires_at FROM revocations WHERE user
 MA_QUERY(OWNED_NOTICE, "SELECT id, event, subject, info, outcome, created_at, expires_at, used_at FROM notices WHERE "
                        "user_id = $1 ORDER BY event, created_at");
 MA_QUERY(OWNED_RESET, "SELECT created_at, expires_at, used_at FROM password_resets WHERE user_id = $1");
+MA_QUERY(OWNED_PUSH_DEVICE, "SELECT id, device_id, client_id, origin, held, pair_id, name, identifier, service, "
+                            "public_key, matching, created_at, "
+                            "enrolled_at, updated_at FROM push_devices WHERE user_id = $1 ORDER BY id");
+MA_QUERY(OWNED_PUSH_TRANSACTION, "SELECT method_id, state, reason, created_at, expires_at, answered_at FROM "
+                                 "push_transactions WHERE user_id = $1 ORDER BY created_at");
 MA_QUERY(OBJECT_NEXT, "SELECT kind, key, json FROM objects WHERE kind = $1 AND key > $2 ORDER BY key LIMIT 1");
 
 static const struct ma_owned_column c_users[] = {
@@ -143,6 +148,16 @@ static const struct ma_owned_column c_notices[] = {{"id", MA_OWNED_TEXT},       
 static const struct ma_owned_column c_password_resets[] = {
     {"created_at", MA_OWNED_TIME}, {"expires_at", MA_OWNED_TIME}, {"used_at", MA_OWNED_TIME}};
 
+static const struct ma_owned_column c_push_devices[] = {
+    {"id", MA_OWNED_TEXT},          {"device_id", MA_OWNED_TEXT},  {"client_id", MA_OWNED_TEXT},
+    {"origin", MA_OWNED_TEXT},      {"held", MA_OWNED_BOOL},       {"pair_id", MA_OWNED_TEXT},
+    {"name", MA_OWNED_TEXT},        {"identifier", MA_OWNED_TEXT}, {"service", MA_OWNED_TEXT},
+    {"public_key", MA_OWNED_JSON},  {"matching", MA_OWNED_BOOL},   {"created_at", MA_OWNED_TIME},
+    {"enrolled_at", MA_OWNED_TIME}, {"updated_at", MA_OWNED_TIME}};
+static const struct ma_owned_column c_push_transactions[] = {
+    {"method_id", MA_OWNED_TEXT},  {"state", MA_OWNED_INT},       {"reason", MA_OWNED_TEXT},
+    {"created_at", MA_OWNED_TIME}, {"expires_at", MA_OWNED_TIME}, {"answered_at", MA_OWNED_TIME}};
+
 #define TABLE(NAME, table, withheld)                                                                                   \
     {                                                                                                                  \
 #table, &ma_q_OWNED_##NAME, c_##table, MA_COUNT(c_##table), withheld                                           \
@@ -171,6 +186,8 @@ static const struct ma_owned_table tables[] = {
     TABLE(CONSENT, consents, "user_id"),
     TABLE(NOTICE, notices, "user_id token_mac kept"),
     TABLE(RESET, password_resets, "user_id token_mac"),
+    TABLE(PUSH_DEVICE, push_devices, "user_id ticket_mac seed push_token token_mac"),
+    TABLE(PUSH_TRANSACTION, push_transactions, "user_id token_mac challenge_id answer_mac number_mac"),
 };
 
 const struct ma_owned_table *ma_owned_tables(size_t *ret_n)

@@ -25,6 +25,8 @@
     X(OWNED_KNOWN_ADDRESS)                                                                                             \
     X(OWNED_CONSENT)                                                                                                   \
     X(OWNED_NOTICE)                                                                                                    \
+    X(OWNED_PUSH_DEVICE)                                                                                               \
+    X(OWNED_PUSH_TRANSACTION)                                                                                          \
     X(OWNED_RESET)                                                                                                     \
     X(OBJECT_NEXT)
 

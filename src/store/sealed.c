@@ -57,6 +57,12 @@ MA_QUERY(SEALED_COUNT_NOTICE_INFO, COUNT("notices", "info"));
 MA_QUERY(SEALED_LIST_NOTICE_KEPT, LIST_BY("id", "notices", "kept"));
 MA_QUERY(SEALED_PUT_NOTICE_KEPT, PUT_BY("id", "notices", "kept"));
 MA_QUERY(SEALED_COUNT_NOTICE_KEPT, COUNT("notices", "kept"));
+MA_QUERY(SEALED_LIST_PUSH_SEED, LIST_BY_USER("push_devices", "seed", ""));
+MA_QUERY(SEALED_PUT_PUSH_SEED, PUT_BY_USER("push_devices", "seed"));
+MA_QUERY(SEALED_COUNT_PUSH_SEED, COUNT("push_devices", "seed"));
+MA_QUERY(SEALED_LIST_PUSH_TOKEN, LIST_BY_USER("push_devices", "push_token", ""));
+MA_QUERY(SEALED_PUT_PUSH_TOKEN, PUT_BY_USER("push_devices", "push_token"));
+MA_QUERY(SEALED_COUNT_PUSH_TOKEN, COUNT("push_devices", "push_token"));
 MA_QUERY(SEALED_LIST_OBJECT,
          "SELECT kind, key, name, name, kind || '|' || key, '', sealed FROM object_secrets WHERE (kind, key, name) > "
          "($1, $2, $3) AND " STALE("sealed") "ORDER BY kind, key, name LIMIT $5");
@@ -89,6 +95,8 @@ static const struct ma_sealed_column columns[] = {
     COLUMN(RESULT, "connects", "result", MA_SEALED_BLOB, 1, true),
     COLUMN(NOTICE_INFO, "notices", "info", MA_SEALED_BLOB, 1, false),
     COLUMN(NOTICE_KEPT, "notices", "kept", MA_SEALED_BLOB, 1, false),
+    COLUMN(PUSH_SEED, "push_devices", "seed", MA_SEALED_BLOB, 2, false),
+    COLUMN(PUSH_TOKEN, "push_devices", "push_token", MA_SEALED_BLOB, 2, false),
     COLUMN(FLOW, "flows", "data", MA_SEALED_FLOW, 1, true),
 };
 

@@ -18,6 +18,8 @@
     MA_SEALED_TRIPLE(X, RESULT)                                                                                        \
     MA_SEALED_TRIPLE(X, NOTICE_INFO)                                                                                   \
     MA_SEALED_TRIPLE(X, NOTICE_KEPT)                                                                                   \
+    MA_SEALED_TRIPLE(X, PUSH_SEED)                                                                                     \
+    MA_SEALED_TRIPLE(X, PUSH_TOKEN)                                                                                    \
     MA_SEALED_TRIPLE(X, FLOW)
 
 #endif
