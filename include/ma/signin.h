@@ -107,8 +107,8 @@ MA_MUST_USE int ma_prove_totp(struct ma_ctx *ctx, const struct ma_user *user, st
 /* The code that a challenge sent. Write. */
 MA_MUST_USE int ma_prove_oob(struct ma_ctx *ctx, struct ma_span flow_mac, const struct ma_user *user,
                              struct ma_span oob_code, struct ma_span code, struct ma_factor_proof *ret);
-/* What a device has said to the challenge: OK, PENDING, REJECTED, EXPIRED, NO_FACTOR. MA_E_INVAL when there is none of
- * this name, or it is no device's. Write. */
+/* What a device has said to the challenge: OK, PENDING, REJECTED, EXPIRED, NO_FACTOR. MA_E_INVAL when the
+ * challenge of this name is no device's. Write. */
 MA_MUST_USE int ma_prove_push(struct ma_ctx *ctx, struct ma_span flow_mac, const struct ma_user *user,
                               struct ma_span oob_code, struct ma_factor_proof *ret);
 /* Whether the device is still to answer; false also when nobody waits for it any more. Any lane. */

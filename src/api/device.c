@@ -62,7 +62,8 @@ static struct ma_span credentials(const struct ma_ctx *ctx, const char *scheme)
     size_t n = strlen(scheme);
     if (h.n <= n || strncasecmp((const char *)h.p, scheme, n) != 0 || h.p[n] != ' ')
         return MA_SPAN_NULL;
-    return ma_trim(ma_span_of(h.p + n, h.n - n));
+    struct ma_span s = ma_trim(ma_span_of(h.p + n, h.n - n));
+    return s.n > 0 ? s : MA_SPAN_NULL;
 }
 
 /* Ticket id="…" */

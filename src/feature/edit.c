@@ -144,6 +144,7 @@ int ma_methods_delete(struct ma_ctx *ctx, struct ma_span id)
     if (r < 0)
         return r;
     ctx->user_changed = true;
+    ctx->wakes = v.id; /* who waits for a device waits in vain */
     r = ma_audit_method(ctx, "delete", v.type, v.id);
     return r == MA_OK && other.p ? ma_audit_method(ctx, "delete", ma_factor_of_id(other), other) : r;
 }

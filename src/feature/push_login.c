@@ -276,15 +276,15 @@ static int judge(struct ma_ctx *ctx, const struct ma_challenge *c, enum ma_push_
     return MA_OK;
 }
 
-/* The challenge of this name while it is open, and what its device has said. MA_E_EXPIRED; MA_E_INVAL when it is no
- * device's. */
+/* The challenge of this name while it is open, and what its device has said. MA_E_EXPIRED; MA_E_INVAL when
+ * it is no device's. */
 static int find(struct ma_ctx *ctx, struct ma_span flow_mac, const struct ma_user *user, struct ma_span oob_code,
                 struct ma_challenge *c, enum ma_push_state *ret)
 {
     struct ma_push_transaction t;
     *c = (struct ma_challenge){.type = MA_FACTOR__COUNT};
     int r = ma_challenge_find(ctx, user, flow_mac, oob_code, c);
-    if ((r == MA_OK || r == MA_E_EXPIRED) && c->type != MA_FACTOR_PUSH)
+    if ((r == MA_OK || r == MA_E_EXPIRED) && c->type != MA_FACTOR_PUSH && c->type != MA_FACTOR__COUNT)
         return MA_E_INVAL;
     if (r == MA_OK)
         r = ma_push_transaction_get(ctx->db, ctx->arena, user->user_id, c->id_mac, &t);

@@ -53,7 +53,7 @@ MA_QUERY(OWNED_PUSH_DEVICE, "SELECT id, device_id, client_id, origin, held, pair
                             "public_key, matching, created_at, "
                             "enrolled_at, updated_at FROM push_devices WHERE user_id = $1 ORDER BY id");
 MA_QUERY(OWNED_PUSH_TRANSACTION, "SELECT method_id, state, reason, created_at, expires_at, answered_at FROM "
-                                 "push_transactions WHERE user_id = $1 ORDER BY created_at");
+                                 "push_transactions WHERE user_id = $1");
 MA_QUERY(OBJECT_NEXT, "SELECT kind, key, json FROM objects WHERE kind = $1 AND key > $2 ORDER BY key LIMIT 1");
 
 static const struct ma_owned_column c_users[] = {

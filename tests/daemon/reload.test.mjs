@@ -6,20 +6,21 @@ import http from 'node:http';
 import net from 'node:net';
 import { SMTPServer } from 'smtp-server';
 import { assert, test, before, after, Daemon, ROOT, IDP, METHODS, FACTORS, ORIGIN, Issuer, Raw, methodPath, eventually, request, user, wrongCode, PATIENCE } from './lib/kit.mjs';
+import { Device } from './lib/device.mjs';
 import { Browser as LoginBrowser, PASSWORD } from './lib/login.mjs';
 import { Upstream } from './lib/upstream.mjs';
 import { connectDaemon, connection, member, stopAll, Journey, travelled } from './lib/connect.mjs';
 
 /* Keys that other files show at work, or that nothing uses yet. */
 const ELSEWHERE = {
-  log_file: 'service.test.mjs', log_format: 'correlation.test.mjs', 'delivery.push': 'there is no push in this version', 'enrollment.push_ttl': 'there is no push in this version',
+  log_file: 'service.test.mjs', log_format: 'correlation.test.mjs', 
   ...Object.fromEntries(['certificate', 'key', 'hsts_max_age'].map((k) => [`tls.${k}`, 'tls.test.mjs'])),
   ...Object.fromEntries(['breached_file', 'breached_at_login'].map((k) => [`password_policy.${k}`, 'breached.test.mjs'])),
   ...Object.fromEntries(['retention_days', 'webhook', 'webhook_secret', 'webhook_batch'].map((k) => [`audit.${k}`, 'audit.test.mjs'])),
   ...Object.fromEntries(['factor_added', 'factor_removed', 'factor_changed', 'recovery_code_replaced', 'recovery_code_used', 'password_changed', 'account_added',
     'account_removed', 'address_changed', 'undo_ttl', 'reset_ttl', 'changes_per_hour'].map((k) => [`notifications.${k}`, 'notices.test.mjs'])),
   ...Object.fromEntries(['user_login_failures', 'method_failures_per_hour', 'messages_per_address', 'signups_per_address'].map((k) => [`rate_limit.${k}`, 'abuse.test.mjs'])),
-  'rate_limit.push_per_minute': 'there is no push in this version',
+  ...Object.fromEntries(['policy.push_number_matching', 'rate_limit.push_per_minute', 'rate_limit.push_rejections_per_hour'].map((k) => [k, 'push-login.test.mjs'])),
 };
 
 async function reload(d, over) {
@@ -68,6 +69,16 @@ const confirms = (type, answer = () => ({})) => () => lasts((s) => s.enrol({ typ
 /* What the first answer to a token of the issuer is. */
 const accepted = async () => (await d.as(d.fresh()).get(FACTORS, { lax: true })).status;
 const options = async () => (await d.session().enrol({ type: 'passkey' })).authn_params_public_key;
+const pushOn = () => d.apply({ factors: { 'push-notification': true } });
+/* A device that is about to enrol. */
+async function pushBegun() {
+  pushOn();
+  const s = d.session();
+  const e = await s.enrol({ type: 'push-notification' });
+  const device = new Device(d);
+  device.scan(e.barcode_uri);
+  return { s, e, device };
+}
 /* Under the Default Policy. */
 async function strict(fn) {
   d.apply({ api: { default_policy: { require_2fa: true } } });
@@ -168,6 +179,7 @@ const PROBES = {
   'delivery.sms': { values: [() => `spool:${d.spoolDir}`, elsewhere], seen: ['first', 'other'], look: () => { const n = number(); return landing({ type: 'phone', phone_number: n }, n); } },
   'delivery.voice': { values: [() => `spool:${d.spoolDir}`, elsewhere], seen: ['first', 'other'],
     look: () => { const n = number(); return landing({ type: 'phone', phone_number: n, preferred_authentication_method: 'voice' }, n); } },
+  'delivery.push': { values: [() => `spool:${d.spoolDir}`, ''], seen: [true, false], look: async () => { pushOn(); return (await d.session().factors()).includes('push-notification'); } },
   'delivery.email_from': { values: ['one@example.com', 'two@example.com'], base: viaRelay, seen: ['one@example.com', 'two@example.com'], look: async () => (await mailer.mail()).from },
   'delivery.email_password': { values: [() => `file:${secret('relay-s3cret-1')}`, () => `file:${secret('relay-s3cret-2')}`], base: viaRelay,
     seen: ['mailer:relay-s3cret-1', 'mailer:relay-s3cret-2'], look: async () => (await mailer.mail()).user },
@@ -213,6 +225,17 @@ const PROBES = {
 
   'enrollment.otp_ttl': { values: [300, 2], seen: [true, false], look: () => lasts((s) => s.startEmail(address()), (s, e) => ({ otp_code: e.code })) },
   'enrollment.totp_ttl': { values: [300, 2], seen: [true, false], look: confirms('totp', (s, e) => ({ otp_code: s.code(e.manual_input_code) })) },
+  'enrollment.push_ttl': { values: [300, 2], seen: [200, 404], look: async () => { const { device } = await pushBegun(); d.advance(5000); return (await device.tryEnrol()).status; } },
+  'enrollment.push_wait': { values: [0, 50], seen: [true, false], look: async () => {
+    const { s, e, device } = await pushBegun();
+    let answered = false;
+    const waiting = s.verifyAny(e.id, { auth_session: e.auth_session }).then(() => { answered = true; });
+    await some(20, () => s.get(FACTORS));
+    const at_once = answered;
+    await device.tryEnrol();
+    await waiting;
+    return at_once;
+  } },
   'enrollment.recovery_ttl': { values: [300, 2], seen: [true, false], look: confirms('recovery-code') },
   'enrollment.password_ttl': { values: [300, 2], seen: [true, false], look: confirms('password', () => ({ new_password: 'Zq7-reloading-kW' })) },
   'enrollment.passkey_ttl': { values: [300, 2], seen: [1, 0], look: async () => { const s = d.session(); await s.enrol({ type: 'webauthn-roaming' }); d.advance(5000); return (await s.list()).length; } },

@@ -72,6 +72,7 @@ static void assert_default_numbers(const struct ma_conf *c)
     ck_assert_int_eq(c->rate_limit.sms_per_hour, 10);
     ck_assert_int_eq(c->rate_limit.email_per_hour, 20);
     ck_assert_int_eq(c->rate_limit.push_per_minute, 5);
+    ck_assert_int_eq(c->rate_limit.push_rejections_per_hour, 3);
     ck_assert_int_eq(c->rate_limit.login_failures_per_minute, 20);
     ck_assert_int_eq(c->rate_limit.address_failures, 60);
     ck_assert_int_eq(c->limits.connections, 4096);
@@ -86,6 +87,7 @@ static void assert_default_numbers(const struct ma_conf *c)
     ck_assert_int_eq(c->enrollment.otp_ttl, 300);
     ck_assert_int_eq(c->enrollment.totp_ttl, 300);
     ck_assert_int_eq(c->enrollment.push_ttl, 300);
+    ck_assert_int_eq(c->enrollment.push_wait, 20);
     ck_assert_int_eq(c->enrollment.recovery_ttl, 300);
     ck_assert_int_eq(c->enrollment.password_ttl, 600);
     ck_assert_int_eq(c->enrollment.passkey_ttl, 300);
@@ -95,6 +97,7 @@ static void assert_default_numbers(const struct ma_conf *c)
     ck_assert(c->enrollment.auto_email_factor && !c->enrollment.recovery_requires_factor);
     ck_assert_int_eq(c->policy.step_up_window, 900);
     ck_assert(c->policy.enforce_at_api && c->policy.passkey_satisfies_2fa);
+    ck_assert_str_eq(c->policy.push_number_matching, "supported");
 }
 
 START_TEST(defaults_of_an_empty_file)
@@ -386,6 +389,9 @@ static const struct {
     {"delivery {\n\n sms_password = \"file:/x\" }", ":3: delivery.sms_password needs delivery.sms_account"},
     {"delivery { sms = \"http://gw.example\" }", ":1: delivery.sms must be https://"},
     {"delivery { voice = \"smtp://x\" }", ":1: delivery.voice must be https://"},
+    {"policy { push_number_matching = \"always\" }",
+     ":1: policy.push_number_matching must be off, supported or required"},
+    {"enrollment { push_wait = 51 }", ":1: enrollment.push_wait must be an integer from 0 to 50"},
     {"delivery { push = \"https://\" }", ":1: delivery.push must be https://"},
     {"delivery { sms = \"https://gw.example/a b\" }", ":1: delivery.sms must be https://"},
     {"delivery { email_from = \"nobody\" }", ":1: delivery.email_from must be an e-mail address"},
@@ -578,7 +584,7 @@ START_TEST(reference_has_every_key)
         ck_assert_msg(strstr(reference, row) != NULL, "no row for %s", name);
         keys++;
     }
-    ck_assert_uint_eq(keys, 117);
+    ck_assert_uint_eq(keys, 120);
     ck_assert_ptr_nonnull(strstr(reference, "**`issuer \"URL\" { }`**"));
     ck_assert_ptr_nonnull(strstr(reference, "**`rate_limit { }`**"));
     free(example);

@@ -87,7 +87,10 @@ static const struct ma_sql BAD_BOOL = {12, "INSERT INTO outbox (id, channel, use
                                            "next_at, dead) VALUES ('i', 'c', 'u', x'00', 0, 0, 0, 2)"};
 static const struct ma_sql RENUMBER = {13, "DELETE FROM schema_migrations WHERE version = 1"};
 /* What the later migrations made, taken back. */
-static const struct ma_sql BEFORE_2[] = {{14, "DROP TABLE credentials"},
+static const struct ma_sql BEFORE_2[] = {{44, "DROP TABLE push_transactions"},
+                                         {45, "DROP TRIGGER push_pair_device"},
+                                         {46, "DROP TABLE push_devices"},
+                                         {14, "DROP TABLE credentials"},
                                          {15, "DROP TABLE user_handles"},
                                          {16, "DROP TABLE connects"},
                                          {17, "DROP TABLE accounts"},

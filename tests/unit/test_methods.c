@@ -5,6 +5,7 @@
 #include "../support/fixture.h"
 #include "ma/methods.h"
 #include "ma/passkey.h"
+#include "ma/push.h"
 
 #include <liboath/oath.h>
 #include <stdio.h>
@@ -603,8 +604,9 @@ START_TEST(test_factor_off)
     struct ma_enrolled e = {.id = MA_SPAN_NULL};
     ma_fix_apply(&f, "{\"factors\":{\"totp\":false,\"email\":false,\"phone\":false,\"recovery-code\":false,"
                      "\"password\":false,\"passkey\":false,\"webauthn-platform\":false,"
-                     "\"webauthn-roaming\":false}}");
+                     "\"webauthn-roaming\":false,\"push-notification\":false}}");
     as(MA_FIX_ALICE, "spa");
+    T_PROBLEM(&f, 400, "unsupported_challenge_type", MA_FIX_WRITE(&f, ma_enrol_push(ctx, false, &e)));
     T_PROBLEM(&f, 400, "unsupported_challenge_type", MA_FIX_WRITE(&f, ma_enrol_totp(ctx, &e)));
     T_PROBLEM(&f, 400, "unsupported_challenge_type", MA_FIX_WRITE(&f, ma_enrol_recovery(ctx, &e)));
     T_PROBLEM(&f, 400, "unsupported_challenge_type",
@@ -627,12 +629,12 @@ END_TEST
 START_TEST(test_factors_open)
 {
     const uint32_t keys = 1u << MA_FACTOR_WEBAUTHN_PLATFORM | 1u << MA_FACTOR_WEBAUTHN_ROAMING;
-    const uint32_t others =
-        keys | 1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_PHONE | 1u << MA_FACTOR_EMAIL | 1u << MA_FACTOR_RECOVERY;
-    ck_assert_uint_eq(ma_factors_open(ctx), others | 1u << MA_FACTOR_PASSWORD | 1u << MA_FACTOR_PASSKEY); /* no push */
+    const uint32_t others = keys | 1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_PHONE | 1u << MA_FACTOR_EMAIL |
+                            1u << MA_FACTOR_RECOVERY | 1u << MA_FACTOR_PUSH;
+    ck_assert_uint_eq(ma_factors_open(ctx), others | 1u << MA_FACTOR_PASSWORD | 1u << MA_FACTOR_PASSKEY);
     as(MA_FIX_CAROL, "spa");
     ck_assert_uint_eq(ma_factors_open(ctx), others);
-    f.conf->delivery.email = f.conf->delivery.sms = f.conf->delivery.voice = "";
+    f.conf->delivery.email = f.conf->delivery.sms = f.conf->delivery.voice = f.conf->delivery.push = "";
     ck_assert_uint_eq(ma_factors_open(ctx), keys | 1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_RECOVERY);
     for (int t = 0; t < MA_FACTOR__COUNT; t++)
         ck_assert(ma_factor_is_primary((enum ma_factor)t) == (t == MA_FACTOR_PASSWORD || t == MA_FACTOR_PASSKEY));

@@ -78,8 +78,11 @@ START_TEST(names_of_the_modules)
     ck_assert_str_eq(ma_metrics_label_value(MA_M_RATE_LIMITED, 0, MA_BUCKET_READ), "user_reads");
     ck_assert_str_eq(ma_metrics_label_value(MA_M_RATE_LIMITED, 0, MA_BUCKET_FLOW), "flows");
     ck_assert_ptr_null(ma_metrics_label_value(MA_M_RATE_LIMITED, 0, MA_BUCKET_NOTICE));
+    ck_assert_str_eq(ma_metrics_label_value(MA_M_RATE_LIMITED, 0, MA_BUCKET_POLL), "polls");
+    ck_assert_str_eq(ma_metrics_label_value(MA_M_RATE_LIMITED, 0, MA_M_BUCKET_PUSH_REJECTED), "push_rejections");
+    ck_assert_str_eq(ma_metrics_label_value(MA_M_PUSH, 0, MA_M_PUSH_EXPIRED), "expired");
     ck_assert_str_eq(ma_metrics_label_value(MA_M_RATE_LIMITED, 0, MA_M_BUCKET_PASSWORD_REUSE), "password_reuse");
-    ck_assert_ptr_null(ma_metrics_label_value(MA_M_RATE_LIMITED, 0, MA_M_BUCKET_PASSWORD_REUSE + 1));
+    ck_assert_ptr_null(ma_metrics_label_value(MA_M_RATE_LIMITED, 0, MA_M_BUCKET_PUSH_REJECTED + 1));
 }
 END_TEST
 

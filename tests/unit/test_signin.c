@@ -401,10 +401,12 @@ START_TEST(test_factors)
     plant(MA_FACTOR_RECOVERY, NULL, NULL, true);
     plant(MA_FACTOR_PUSH, NULL, NULL, true);
     plant(MA_FACTOR_PASSKEY, NULL, NULL, true);
-    ck_assert_str_eq(list(MA_FIX_ALICE), "totp:Desk phone:XXXXXXX4567 email:a***@home.example recovery-code: passkey:");
-    ck_assert_uint_eq(ma_factors_bits(choices, n_choices),
-                      1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_PHONE | 1u << MA_FACTOR_EMAIL | 1u << MA_FACTOR_PASSKEY);
-    ma_fix_apply(&f, "{\"factors\":{\"passkey\":false,\"totp\":false}}");
+    ck_assert_str_eq(list(MA_FIX_ALICE),
+                     "totp:Desk phone:XXXXXXX4567 email:a***@home.example recovery-code: push-notification: passkey:");
+    ck_assert_uint_eq(ma_factors_bits(choices, n_choices), 1u << MA_FACTOR_TOTP | 1u << MA_FACTOR_PHONE |
+                                                               1u << MA_FACTOR_EMAIL | 1u << MA_FACTOR_PUSH |
+                                                               1u << MA_FACTOR_PASSKEY);
+    ma_fix_apply(&f, "{\"factors\":{\"push-notification\":false,\"passkey\":false,\"totp\":false}}");
     as(MA_FIX_ALICE);
     f.conf->delivery.sms = f.conf->delivery.voice = "";
     ck_assert_str_eq(list(MA_FIX_ALICE), "email:a***@home.example recovery-code:");
