@@ -21,8 +21,7 @@ static const char *const notes[MA_NOTE__COUNT] = {
     [MA_NOTE_EXPIRED_CODE] = "That code has expired. Ask for a new one.",
     [MA_NOTE_NO_FACTOR] = "This method cannot be used right now. Choose another one.",
     [MA_NOTE_WRONG_KEY] = "That security key was not accepted. Try again, or use another method.",
-    [MA_NOTE_REJECTED] = "The sign-in was rejected on your device. If that was not you, somebody knows your password: "
-                         "change it.",
+    [MA_NOTE_REJECTED] = "The sign-in was rejected on your device.",
     [MA_NOTE_NOT_ANSWERED] =
         "Nobody answered on your device in time, or a newer sign-in took its place. Send a new request.",
     [MA_NOTE_START_AGAIN] = "Too many wrong codes. Sign in again.",

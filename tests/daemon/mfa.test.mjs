@@ -405,7 +405,12 @@ test('a code that was sent completes the sign-in', async (t) => {
   });
   await t.test('missing parameters', async () => {
     isRefused(await oob('x', undefined, '1'), 400, 'invalid_request', 'Missing required parameter: oob_code');
-    isRefused(await oob('x', 'x', undefined), 400, 'invalid_request', 'Missing required parameter: binding_code');
+    const q = await withTotp();
+    const m = await q.api.addPhone('+15551230139');
+    const mfa = await ask(q);
+    const c = await sent(mfa, m.id.replace('phone|', 'sms|'), '+15551230139');
+    isRefused(await oob(mfa, c.oob_code, undefined), 400, 'invalid_request', 'Missing required parameter: binding_code');
+    isRefused(await oob(mfa, 'x', undefined), 403, 'invalid_grant', OVER);
   });
   await t.test('a method that was deleted in between', async () => {
     const q = await withTotp();

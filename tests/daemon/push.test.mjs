@@ -2,11 +2,12 @@
  * Devices for push messages: enrolling one, what it may do with itself, and everything that opens no door. */
 import crypto from 'node:crypto';
 import { assert, test, before, after, Daemon, METHODS, isProblem, methodPath, user } from './lib/kit.mjs';
+import { notice, open, press } from './lib/notices.mjs';
 import { Device, addPush, isDeviceError, jwk, readCode, rsaKey } from './lib/device.mjs';
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
-const COUNT = 40;
+const COUNT = 60;
 
 let d;
 before(async () => {
@@ -369,5 +370,83 @@ test('limits of an address and of a device', async (t) => {
 test('secrets are kept as hashes', async () => {
   const device = await addPush(someone());
   assert.equal((await device.update({})).status, 200);
+  assert.deepEqual(d.secrets.leaks(), []);
+});
+
+/* --- telling, and undoing --- */
+
+function owner() {
+  const s = someone();
+  return Object.assign(s, { mail: `${s.user.slice(6)}@example.com` });
+}
+/* A fresh token of the same user: those from before an undo are refused. */
+function again(s) {
+  d.advance(2 * SECOND);
+  return d.as(s.user);
+}
+
+test('an added device is told of and removed by the link, its authenticator with it', async () => {
+  const s = owner();
+  const device = await addPush(s);
+  const m = await notice(d, 'factor-added', s.mail);
+  assert.match(m.text, /a device for push messages/);
+  assert.ok(!m.text.includes(device.name), 'nothing a device says stands in a message');
+  assert.equal(d.spool.all().filter((x) => x.to === s.mail).length, 1, 'one message for the pair');
+  assert.match((await press(d, m.link)).text, /removed/);
+  const now = again(s);
+  assert.deepEqual([...await confirmed(now, 'push-notification'), ...await confirmed(now, 'totp')], []);
+  isDeviceError(await device.update({ name: 'x' }), 404, 'device_account_not_found');
+});
+
+for (const [what, remove] of [['as the device', (s, device) => s.want(204, 'DELETE', methodPath(device.method.id))],
+  ['as the authenticator', async (s) => s.want(204, 'DELETE', methodPath((await confirmed(s, 'totp'))[0].id))],
+  ['by itself', (s, device) => device.remove()]])
+  test(`a pair that was removed ${what} comes back whole by the link`, async () => {
+    const s = owner();
+    const device = await addPush(s, { matching: true });
+    await notice(d, 'factor-added', s.mail);
+    const [otp] = await confirmed(s, 'totp');
+    await remove(s, device);
+    const m = await notice(d, 'factor-removed', s.mail);
+    assert.match(m.text, /a device for push messages/);
+    assert.match((await press(d, m.link)).text, /works again/);
+    const now = again(s);
+    assert.deepEqual((await confirmed(now, 'push-notification')).map((x) => [x.id, x.name]), [[device.method.id, 'Test phone']]);
+    assert.deepEqual((await confirmed(now, 'totp')).map((x) => x.id), [otp.id]);
+    const res = await device.update({});
+    assert.equal(res.status, 200, res.text);
+    assert.deepEqual([res.json.push_credentials, res.json.number_matching], [device.credentials, true]);
+    assert.equal((await device.update({}, `Bearer ${device.sign(device.accountClaims())}`)).status, 200);
+    await now.want(204, 'DELETE', methodPath(otp.id));
+    assert.deepEqual(await confirmed(now, 'push-notification'), [], 'still a pair');
+  });
+
+test('what somebody else added and removed again does not come back', async () => {
+  const s = owner();
+  const device = await addPush(s);
+  const added = await notice(d, 'factor-added', s.mail);
+  await s.want(204, 'DELETE', methodPath((await confirmed(s, 'totp'))[0].id));
+  const removed = await notice(d, 'factor-removed', s.mail);
+  await press(d, added.link);
+  assert.match((await open(d, removed.link.path)).text, /undone already|undid|already/);
+  assert.deepEqual(await confirmed(again(s), 'push-notification'), []);
+  isDeviceError(await device.update({}), 404, 'device_account_not_found');
+});
+
+test('a change of vault keys goes through devices', async () => {
+  const s = owner();
+  const device = await addPush(s);
+  const pending = await s.enrol({ type: 'push-notification' });
+  d.ok('keys', 'rotate', '--vault', '--watch');
+  assert.deepEqual((await device.update({})).json.push_credentials, device.credentials);
+  const late = new Device(d);
+  assert.equal((await late.enrol(pending.barcode_uri)).totp.secret, late.code.secret);
+});
+
+test('a backup holds devices', async () => {
+  const device = await addPush(owner());
+  const file = `${d.dir}/backup-of-devices`;
+  d.ok('backup', file);
+  assert.ok(device.account);
   assert.deepEqual(d.secrets.leaks(), []);
 });
