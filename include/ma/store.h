@@ -737,8 +737,8 @@ MA_MUST_USE int ma_push_transaction_get(struct ma_db *db, struct ma_arena *a, st
                                         struct ma_span challenge_id, struct ma_push_transaction *ret);
 /* Open → t->state, with t->reason. MA_E_CONFLICT when it was answered, or has lapsed at `now`. */
 MA_MUST_USE int ma_push_transaction_answer(struct ma_db *db, const struct ma_push_transaction *t, int64_t now);
-/* Open ones of the user are superseded, and their challenges with them. */
-MA_MUST_USE int ma_push_supersede(struct ma_db *db, struct ma_span user_id, int64_t now);
+/* Open ones of the user are superseded, and their challenges with them; *ret_n counts them. */
+MA_MUST_USE int ma_push_supersede(struct ma_db *db, struct ma_span user_id, int64_t now, int64_t *ret_n);
 /* Marks open ones that lapsed before `before`, at most limit; they are deleted with their challenges. Returns count ≥
  * 0.
  */

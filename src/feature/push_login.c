@@ -142,18 +142,39 @@ static int send_question(struct ma_ctx *ctx, const struct question *q)
 
 /* --- asking --- */
 
-/* Seconds to wait (0: none): for what was sent, and for what the user rejected. */
+/* Questions an hour that may follow one that waits for its answer: who does not answer does not want to be asked. */
+static struct ma_counter_rule rule_ignored(void)
+{
+    enum { PER_HOUR = 10, HOUR_MS = 3600000 };
+    return (struct ma_counter_rule){"push_ignored", PER_HOUR, HOUR_MS};
+}
+
+/* Seconds to wait (0: none): for what the user rejected or let pass, and for what was sent. */
 static int hold_up(struct ma_ctx *ctx, struct ma_span method_id, int64_t *ret_retry_s)
 {
-    struct ma_counter_rule rule = ma_rule_push_rejected(ctx);
+    const struct ma_counter_rule rules[] = {ma_rule_push_rejected(ctx), rule_ignored()};
     struct ma_counter_state s;
-    int r = ma_counter_get(ctx->db, ctx->who.user_id, &rule, ctx->now_ms, &s);
-    if (r == MA_OK && !s.allowed) {
-        ma_counter_refused(ctx, &rule);
+    for (size_t i = 0; i < MA_COUNT(rules); i++) {
+        int r = ma_counter_get(ctx->db, ctx->who.user_id, &rules[i], ctx->now_ms, &s);
+        if (r < 0)
+            return r;
+        if (s.allowed)
+            continue;
+        ma_counter_refused(ctx, &rules[i]);
         *ret_retry_s = (s.retry_after_ms + 999) / 1000;
         return MA_OK;
     }
-    return r == MA_OK ? ma_message_take(ctx, MA_FACTOR_PUSH, method_id, ret_retry_s) : r;
+    return ma_message_take(ctx, MA_FACTOR_PUSH, method_id, ret_retry_s);
+}
+
+/* One question at a time: a newer one takes the place of what waits for an answer. */
+static int supersede(struct ma_ctx *ctx)
+{
+    const struct ma_counter_rule rule = rule_ignored();
+    struct ma_counter_state s;
+    int64_t n = 0;
+    int r = ma_push_supersede(ctx->db, ctx->who.user_id, ctx->now_ms, &n);
+    return r == MA_OK && n > 0 ? ma_counter_take(ctx->db, ctx->who.user_id, &rule, ctx->now_ms, &s) : r;
 }
 
 static int new_token(struct ma_ctx *ctx, const char **ret)
@@ -171,7 +192,6 @@ static int new_number(struct ma_ctx *ctx, struct ma_span token_mac, uint8_t mac[
     return r == MA_OK ? ma_push_number_mac(ctx, token_mac, ma_span_of(text, MA_PUSH_NUMBER_DIGITS), mac) : r;
 }
 
-/* One question at a time: a newer one takes the place of whatever waits for an answer. */
 static int ask(struct ma_ctx *ctx, struct ma_challenge *row, const struct ma_push_device *d,
                struct ma_challenge_started *ret)
 {
@@ -198,7 +218,7 @@ static int ask(struct ma_ctx *ctx, struct ma_challenge *row, const struct ma_pus
     if (r == MA_OK && q.number)
         r = new_number(ctx, t.token_mac, number_mac, &ret->number);
     if (r == MA_OK)
-        r = ma_push_supersede(ctx->db, row->user_id, ctx->now_ms);
+        r = supersede(ctx);
     if (r == MA_OK)
         r = ma_challenge_insert(ctx->db, row);
     if (r == MA_OK)

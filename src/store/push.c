@@ -260,10 +260,13 @@ static int supersede(struct ma_db *db, const struct ma_sql *q, struct ma_span us
     return ma_stmt_run(st);
 }
 
-int ma_push_supersede(struct ma_db *db, struct ma_span user_id, int64_t now)
+int ma_push_supersede(struct ma_db *db, struct ma_span user_id, int64_t now, int64_t *ret_n)
 {
     int r = supersede(db, &ma_q_PUSH_CHALLENGE_SUPERSEDE, user_id, now);
-    return r == MA_OK ? supersede(db, &ma_q_PUSH_TRANSACTION_SUPERSEDE, user_id, now) : r;
+    if (r == MA_OK)
+        r = supersede(db, &ma_q_PUSH_TRANSACTION_SUPERSEDE, user_id, now);
+    *ret_n = r == MA_OK ? ma_db_changes(db) : 0;
+    return r;
 }
 
 int ma_push_expire(struct ma_db *db, int64_t before, int limit)

@@ -544,6 +544,24 @@ test('how often somebody is asked', async (t) => {
   });
 });
 
+test('who does not answer is not asked for ever', async () => {
+  const l = await Daemon.start({ config: { enrollment: { push_wait: 0 }, rate_limit: { enabled: false, push_per_minute: 0, push_rejections_per_hour: 0 } }, state: { factors: { 'push-notification': true } } });
+  try {
+    l.apply({ tenant: { mfa_policy: 'always' }, clients: [client('spa', { grant_types: ['password', GRANT.oob] })], client_grants: [grant(l.base, 'spa')],
+      users: [user('auth0|x', { email: 'x@example.com', password: PASSWORD })] });
+    const one = new App(l, 'spa');
+    const device = await addPush(l.as('auth0|x', { amr: ['pwd', 'mfa'], auth_time: Math.floor(l.now() / 1000) }));
+    const ask = async () => {
+      const { mfa_token } = (await one.password('x@example.com', { scope: 'openid' })).json;
+      return one.send('/mfa/challenge', { mfa_token, challenge_type: 'oob', authenticator_id: pushId(device) });
+    };
+    for (let i = 0; i < 11; i++) assert.equal((await ask()).status, 200, `question ${i}`);
+    isRefused(await ask(), 429, 'too_many_attempts');
+    l.advance(HOUR / 10);
+    assert.equal((await ask()).status, 200);
+  } finally { await l.stop(); }
+});
+
 test('polling too quickly', async (t) => {
   const l = await Daemon.start({ config: { enrollment: { push_wait: 0 }, rate_limit: { enabled: true } }, state: { factors: { 'push-notification': true } } });
   t.after(() => l.stop());
