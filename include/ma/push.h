@@ -68,6 +68,8 @@ struct ma_push_enrolled {
     const char *url, *token;
     const char *totp_secret; /* Base32; NULL: no authenticator is paired */
 };
+/* Whether a ticket was given out lately: what is made up costs the writer nothing. Any lane. */
+MA_MUST_USE int ma_push_ticket_known(struct ma_ctx *ctx, struct ma_span ticket, bool *ret);
 /* Makes ctx->who the ticket's user. Answers 429 when too many changes would have to be told of. Write. */
 MA_MUST_USE int ma_push_enrol_device(struct ma_ctx *ctx, struct ma_span ticket, const struct ma_push_request *in,
                                      struct ma_push_enrolled *ret);

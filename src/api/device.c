@@ -256,11 +256,16 @@ int ma_op_device_enrol_prepare(struct ma_ctx *ctx)
 {
     struct ma_push_request *in = new_request(ctx);
     struct ma_span t = ticket(ctx);
+    bool known = false;
     if (!in)
         return MA_E_NOMEM;
     int r = admit(ctx, t.p ? t : MA_LIT("no ticket"));
     if (r == MA_OK && !t.p)
         r = refuse(ctx, MA_PUSH_BAD_TOKEN, MA_LIT("no ticket"));
+    if (r == MA_OK)
+        r = ma_push_ticket_known(ctx, t, &known);
+    if (r == MA_OK && !known)
+        r = refuse(ctx, MA_PUSH_NO_TICKET, t);
     return r == MA_OK ? read_body(ctx, &enrol_shape, in) : r;
 }
 

@@ -230,3 +230,21 @@ int ma_audit_factor(struct ma_ctx *ctx, const char *type, enum ma_factor factor,
 {
     return ma_audit_assertion(ctx, type, factor, method_id, false);
 }
+
+int ma_audit_rejected(struct ma_ctx *ctx, enum ma_factor factor, struct ma_span method_id, struct ma_span reason)
+{
+    struct ma_buf b;
+    struct ma_jw w;
+    ma_buf_init_arena(&b, ctx->arena, 256, DETAIL_MAX);
+    ma_jw_init(&w, &b);
+    ma_jw_obj(&w);
+    ma_jw_key(&w, "authenticator");
+    ma_jw_obj(&w);
+    ma_jw_kcstr(&w, "type", ma_factor_name(factor));
+    ma_jw_obj_end(&w);
+    if (reason.p)
+        ma_jw_kstr(&w, "reason", reason);
+    ma_jw_obj_end(&w);
+    ma_count_later(ctx, MA_M_LOGINS, factor, MA_M_FAILED);
+    return ma_buf_err(&b) < 0 ? ma_buf_err(&b) : insert(ctx, "gd_auth_rejected", NULL, method_id, ma_buf_view(&b));
+}

@@ -104,6 +104,10 @@ MA_MUST_USE int ma_audit_factor(struct ma_ctx *ctx, const char *type, enum ma_fa
 MA_MUST_USE int ma_audit_assertion(struct ma_ctx *ctx, const char *type, enum ma_factor factor,
                                    struct ma_span method_id, bool counter_regressed);
 
+/* "gd_auth_rejected", with what the device says (p == NULL: nothing). */
+MA_MUST_USE int ma_audit_rejected(struct ma_ctx *ctx, enum ma_factor factor, struct ma_span method_id,
+                                  struct ma_span reason);
+
 /* TOTP */
 MA_MUST_USE int ma_totp_check(struct ma_ctx *ctx, const struct ma_method *m, struct ma_span code, int64_t *ret_step);
 

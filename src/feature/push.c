@@ -334,17 +334,30 @@ static int settle(struct ma_ctx *ctx, const struct ma_push_device *d)
     return r;
 }
 
+/* MA_E_NOTFOUND */
+static int find_ticket(struct ma_ctx *ctx, struct ma_span ticket, struct ma_push_device *ret)
+{
+    uint8_t mac[32];
+    if (ticket.n != MA_PUSH_TICKET_LEN)
+        return MA_E_NOTFOUND;
+    int r = ticket_mac(ctx, ticket, mac);
+    return r == MA_OK ? ma_push_device_by_ticket(ctx->db, ctx->arena, ma_span_of(mac, sizeof mac), ret) : r;
+}
+
+int ma_push_ticket_known(struct ma_ctx *ctx, struct ma_span ticket, bool *ret)
+{
+    struct ma_push_device d;
+    int r = find_ticket(ctx, ticket, &d);
+    *ret = r == MA_OK;
+    return r == MA_E_NOTFOUND ? MA_OK : r;
+}
+
 int ma_push_enrol_device(struct ma_ctx *ctx, struct ma_span ticket, const struct ma_push_request *in,
                          struct ma_push_enrolled *ret)
 {
-    uint8_t mac[32];
     struct ma_push_device d;
     *ret = (struct ma_push_enrolled){.verdict = MA_PUSH_NO_TICKET};
-    if (ticket.n != MA_PUSH_TICKET_LEN)
-        return MA_OK;
-    int r = ticket_mac(ctx, ticket, mac);
-    if (r == MA_OK)
-        r = ma_push_device_by_ticket(ctx->db, ctx->arena, ma_span_of(mac, sizeof mac), &d);
+    int r = find_ticket(ctx, ticket, &d);
     if (r < 0)
         return r == MA_E_NOTFOUND ? MA_OK : r;
     r = admit(ctx, &d, in, &ret->verdict);

@@ -9,11 +9,9 @@
 #include "ma/crypto.h"
 #include "ma/jose.h"
 #include "ma/jsonr.h"
-#include "ma/jsonw.h"
-#include "ma/notify.h"
 #include "push_int.h"
 
-enum { CLAIM_MAX = 1024, DETAIL_MAX = 2048, MATCHED_MAX = 16 };
+enum { CLAIM_MAX = 1024, MATCHED_MAX = 16 };
 
 /* --- what a device signs --- */
 
@@ -246,25 +244,6 @@ static int right_number(struct ma_ctx *ctx, const struct ma_push_answer *a, bool
     return r;
 }
 
-static int audit_rejected(struct ma_ctx *ctx, const struct ma_push_transaction *t)
-{
-    struct ma_buf b;
-    struct ma_jw w;
-    ma_buf_init_arena(&b, ctx->arena, 256, DETAIL_MAX);
-    ma_jw_init(&w, &b);
-    ma_jw_obj(&w);
-    ma_jw_key(&w, "authenticator");
-    ma_jw_obj(&w);
-    ma_jw_kcstr(&w, "type", ma_factor_name(MA_FACTOR_PUSH));
-    ma_jw_obj_end(&w);
-    if (t->reason.p)
-        ma_jw_kstr(&w, "reason", t->reason);
-    ma_jw_obj_end(&w);
-    if (ma_buf_err(&b) < 0)
-        return ma_buf_err(&b);
-    return ma_audit_signin(ctx, "gd_auth_rejected", t->user_id, ctx->who.client_id, ma_buf_view(&b));
-}
-
 struct ma_counter_rule ma_rule_push_rejected(const struct ma_ctx *ctx)
 {
     enum { HOUR_MS = 3600000 };
@@ -278,10 +257,9 @@ static int rejected(struct ma_ctx *ctx, const struct ma_push_transaction *t)
     struct ma_counter_state s;
     int r = ma_counter_take(ctx->db, t->user_id, &rule, ctx->now_ms, &s);
     if (r == MA_OK)
-        r = audit_rejected(ctx, t);
+        r = ma_audit_rejected(ctx, MA_FACTOR_PUSH, t->method_id, t->reason);
     if (r < 0)
         return r;
-    ma_count_later(ctx, MA_M_LOGINS, MA_FACTOR_PUSH, MA_M_FAILED);
     ma_count_later(ctx, MA_M_PUSH, MA_M_PUSH_REJECTED, 0);
     return MA_OK;
 }
