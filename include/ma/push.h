@@ -20,7 +20,7 @@
 
 #define MA_PUSH_PATH "/appliance-mfa"
 #define MA_PUSH_TICKET_LEN 32
-#define MA_PUSH_TOKEN_MAX 300      /* bytes of the push service's token; with its service it is an address */
+#define MA_PUSH_TOKEN_MAX 4096     /* bytes of the push service's token; with its service it is an address */
 #define MA_PUSH_IDENTIFIER_MAX 255 /* UTF-16 units of what a device calls itself */
 #define MA_PUSH_REASON_MAX 255     /* of why its user rejected a sign-in */
 #define MA_PUSH_NUMBER_DIGITS 2

@@ -24,6 +24,14 @@ bool ma_push_matches(const struct ma_ctx *ctx, const struct ma_push_device *d)
 
 /* --- the message --- */
 
+/* Whether there is a way to the device's push service. */
+static bool is_reached(const struct ma_ctx *ctx, const struct ma_push_device *d)
+{
+    const bool android = ma_span_eq_str(d->service, "GCM");
+    return d->push_token.p && (ctx->conf->delivery.push[0] ||
+                               (android ? ctx->conf->delivery.fcm_credentials : ctx->conf->delivery.apns_key)[0]);
+}
+
 struct question {
     const struct ma_push_device *device;
     const char *token, *challenge, *link;
@@ -234,7 +242,7 @@ int ma_push_ask(struct ma_ctx *ctx, struct ma_span flow_mac, const struct ma_met
     int r = ma_push_device_get(ctx->db, ctx->arena, ctx->who.user_id, m->id, &d);
     if (r < 0 && r != MA_E_NOTFOUND)
         return r;
-    if (r == MA_E_NOTFOUND || !d.push_token.p || (ma_push_matching_required(ctx) && !d.matching)) {
+    if (r == MA_E_NOTFOUND || !is_reached(ctx, &d) || (ma_push_matching_required(ctx) && !d.matching)) {
         ret->verdict = MA_SIGNIN_NO_FACTOR;
         return MA_OK;
     }

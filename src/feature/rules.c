@@ -18,7 +18,7 @@ uint32_t ma_factors_enabled(const struct ma_ctx *ctx)
         on &= ~(1u << MA_FACTOR_EMAIL);
     if (!ctx->conf->delivery.sms[0] && !ctx->conf->delivery.voice[0])
         on &= ~(1u << MA_FACTOR_PHONE);
-    if (!ctx->conf->delivery.push[0])
+    if (!ctx->conf->delivery.push[0] && !ctx->conf->delivery.fcm_credentials[0] && !ctx->conf->delivery.apns_key[0])
         on &= ~(1u << MA_FACTOR_PUSH);
     return on;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Sign-ins that a device approves: the embedded grants and the hosted page, what is asked, who may answer, and how often. */
 import crypto from 'node:crypto';
+import fs from 'node:fs';
 import { assert, test, before, after, Daemon, client, eventually, grant, methodPath, user } from './lib/kit.mjs';
 import { Device, addPush, isDeviceError, jwk, rsaKey } from './lib/device.mjs';
 import { Browser, CALLBACK, MULTI_FACTOR, PASSWORD, VERIFIER } from './lib/login.mjs';
@@ -502,6 +503,25 @@ test('policy.push_number_matching', async (t) => {
     assert.equal((await challenge(mfa_token, { authenticator_id: pushId(plain.device) })).status, 200);
   });
   await set('supported');
+});
+
+test('a device whose push service nothing leads to is not asked', async (t) => {
+  const l = await Daemon.start({ config: { enrollment: { push_wait: 0 } }, state: { factors: { 'push-notification': true } } });
+  t.after(() => l.stop());
+  l.apply({ tenant: { mfa_policy: 'always' }, clients: [client('spa', { grant_types: ['password', GRANT.oob] })], client_grants: [grant(l.base, 'spa')],
+    users: [user('auth0|x', { email: 'x@example.com', password: PASSWORD })] });
+  const one = new App(l, 'spa');
+  const s = l.as('auth0|x', { amr: ['pwd', 'mfa'], auth_time: Math.floor(l.now() / 1000) });
+  const devices = [await addPush(s), await addPush(s, { service: 'APNS', token: 'ab'.repeat(32) })];
+  const key = crypto.generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' });
+  fs.writeFileSync(`${l.dir}/apns.p8`, key, { mode: 0o600 });
+  l.configure({ enrollment: { push_wait: 0 }, delivery: { push: '', apns_key: `file:${l.dir}/apns.p8`, apns_key_id: 'ABCDEFGHIJ', apns_team_id: 'KLMNOPQRST', apns_topic: 'com.example.app' } });
+  l.process.kill('SIGHUP');
+  await eventually(() => l.logLines().some((x) => x.event === 'reloaded'), 'the reload');
+  const { mfa_token } = (await one.password('x@example.com', { scope: 'openid' })).json;
+  const ask = (device) => one.send('/mfa/challenge', { mfa_token, challenge_type: 'oob', authenticator_id: pushId(device) });
+  isRefused(await ask(devices[0]), 403, 'invalid_grant');
+  assert.equal((await ask(devices[1])).status, 200);
 });
 
 /* --- fatigue --- */

@@ -145,7 +145,7 @@ test('bodies that are no device', async (t) => {
     ['no n', { public_key: { ...key, n: undefined } }], ['n with padding', { public_key: { ...key, n: `${key.n}=` } }], ['a small key', { public_key: small }], ['an even modulus', { public_key: even }],
     ['e of one', { public_key: { ...key, e: 'AQ' } }], ['an even e', { public_key: { ...key, e: 'AQAA' } }], ['a huge n', { public_key: { ...key, n: 'w'.repeat(1000) } }],
     ['an unknown service', { push_credentials: { service: 'SMS', token: 'x' } }], ['no token', { push_credentials: { service: 'GCM' } }], ['a token with blanks', { push_credentials: { service: 'GCM', token: 'a b' } }],
-    ['a long token', { push_credentials: { service: 'APNS', token: 'x'.repeat(301) } }], ['credentials that are text', { push_credentials: 'GCM:x' }], ['number_matching that is text', { number_matching: 'yes' }]])
+    ['a long token', { push_credentials: { service: 'APNS', token: 'x'.repeat(4097) } }], ['credentials that are text', { push_credentials: 'GCM:x' }], ['number_matching that is text', { number_matching: 'yes' }]])
     await t.test(what, async () => {
       const res = await device.tryEnrol(over);
       isDeviceError(res, 400, res.json.errorCode);
@@ -156,7 +156,7 @@ test('bodies that are no device', async (t) => {
     isDeviceError(await device.call('POST', 'enroll', { raw: '{', authorization }), 400, 'invalid_request');
     isDeviceError(await device.call('POST', 'enroll', { raw: '[]', authorization }), 400, 'invalid_request');
     isDeviceError(await device.call('POST', 'enroll', { raw: 'a=b', authorization, headers: { 'content-type': 'application/x-www-form-urlencoded' } }), 415, 'invalid_request');
-    isDeviceError(await device.call('POST', 'enroll', { raw: JSON.stringify({ x: 'y'.repeat(5000) }), authorization }), 413, 'invalid_request');
+    isDeviceError(await device.call('POST', 'enroll', { raw: JSON.stringify({ x: 'y'.repeat(9000) }), authorization }), 413, 'invalid_request');
   });
   assert.equal((await device.tryEnrol()).status, 200, 'none of them used the ticket up');
 });
