@@ -2,6 +2,7 @@
  * Asking a device about a sign-in, and what came of it.
  */
 #include "int.h"
+#include "ma/account.h"
 #include "ma/codec.h"
 #include "ma/crypto.h"
 #include "ma/jsonw.h"
@@ -266,13 +267,14 @@ int ma_push_ask(struct ma_ctx *ctx, struct ma_span flow_mac, const struct ma_met
 
 static int approved(struct ma_ctx *ctx, const struct ma_challenge *c, struct ma_factor_proof *ret)
 {
+    struct ma_place from = ma_place_of(ctx);
     int r = ma_challenge_consume(ctx->db, c->user_id, c->id_mac, ctx->now_ms);
     if (r == MA_E_CONFLICT) {
         ret->verdict = MA_SIGNIN_EXPIRED;
         return MA_OK;
     }
     if (r == MA_OK)
-        r = ma_method_used(ctx->db, c->user_id, c->method_id, ctx->now_ms);
+        r = ma_method_used(ctx->db, c->user_id, c->method_id, ctx->now_ms, &from);
     if (r < 0)
         return r;
     ret->verdict = MA_SIGNIN_OK;

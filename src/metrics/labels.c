@@ -18,8 +18,8 @@ VALUES(signature, "good", "bad_signature", "unknown_key", "wrong_algorithm")
 VALUES(bucket, "user_reads", "user_writes", "tenant_reads", "tenant_writes", "address_failures", "login_failures",
        NULL /* notices refuse nobody */, "flows", "token_service_failures", "client_failures", "userinfo",
        "name_failures", "credential_failures", "messages", "signups", "flow_forms", "address_forms", "security_links",
-       "qr_codes", "device_requests", "device_failures", "polls", "code_failures", "email", "sms", "password_reuse", "push",
-       "push_rejections")
+       "qr_codes", "device_requests", "device_failures", "polls", "code_failures", "email", "sms", "password_reuse",
+       "push", "push_rejections")
 VALUES(factor, "password", "passkey", "webauthn-platform", "webauthn-roaming", "totp", "phone", "email",
        "push-notification", "recovery-code")
 VALUES(outcome, "succeeded", "failed", "limited")

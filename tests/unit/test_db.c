@@ -87,9 +87,9 @@ static const struct ma_sql BAD_BOOL = {12, "INSERT INTO outbox (id, channel, use
                                            "next_at, dead) VALUES ('i', 'c', 'u', x'00', 0, 0, 0, 2)"};
 static const struct ma_sql RENUMBER = {13, "DELETE FROM schema_migrations WHERE version = 1"};
 /* What the later migrations made, taken back. */
-static const struct ma_sql BEFORE_2[] = {{44, "DROP TABLE push_transactions"},
-                                         {45, "DROP TRIGGER push_pair_device"},
-                                         {46, "DROP TABLE push_devices"},
+static const struct ma_sql BEFORE_2[] = {{54, "DROP TABLE push_transactions"},
+                                         {55, "DROP TRIGGER push_pair_device"},
+                                         {56, "DROP TABLE push_devices"},
                                          {14, "DROP TABLE credentials"},
                                          {15, "DROP TABLE user_handles"},
                                          {16, "DROP TABLE connects"},
@@ -287,8 +287,8 @@ START_TEST(test_migrate_fresh_and_again)
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
     T_OK(ma_db_stmt(writer, &MIGRATIONS, &st));
     T_OK(ma_stmt_step(st));
-    ck_assert_int_eq(ma_col_int(st, 0), 9);
-    ck_assert_int_eq(ma_col_int(st, 1), 9);
+    ck_assert_int_eq(ma_col_int(st, 0), 10);
+    ck_assert_int_eq(ma_col_int(st, 1), 10);
     ck_assert_int_eq(ma_col_int(st, 2), NOW);
 }
 END_TEST
@@ -304,7 +304,7 @@ START_TEST(test_migrate_from_the_first_version)
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
     T_OK(ma_db_stmt(writer, &MIGRATIONS, &st));
     T_OK(ma_stmt_step(st));
-    ck_assert_int_eq(ma_col_int(st, 0), 9);
+    ck_assert_int_eq(ma_col_int(st, 0), 10);
     ck_assert_int_eq(ma_col_int(st, 2), NOW);
     struct ma_stmt *rows MA_CLEANUP(ma_stmt_reset_p) = NULL;
     T_OK(ma_db_stmt(writer, &MADE_LATER, &rows));
