@@ -9,7 +9,7 @@ port=${PORT:-8080}
 base=http://localhost:$port
 conf=$var/myaccountd.conf
 user='auth0|alice'
-scopes='read:me:factors read:me:authentication_methods create:me:authentication_methods update:me:authentication_methods delete:me:authentication_methods read:me:connected_accounts create:me:connected_accounts delete:me:connected_accounts read:me:consents delete:me:consents read:me:organizations read:me:sessions delete:me:sessions read:me:activity read:me:profile update:me:profile'
+scopes='read:me:factors read:me:authentication_methods create:me:authentication_methods update:me:authentication_methods delete:me:authentication_methods read:me:connected_accounts create:me:connected_accounts delete:me:connected_accounts read:me:consents delete:me:consents read:me:organizations read:me:sessions delete:me:sessions read:me:activity read:me:profile update:me:profile create:me:exports read:me:exports delete:me:account'
 
 umask 077
 mkdir -p "$var/spool"

@@ -43,7 +43,7 @@ struct ma_activity {
  * looked at. */
 bool ma_activity_of(struct ma_arena *a, const struct ma_audit_row *row, struct ma_activity *ret);
 /* The index of a type's name; MA_ACTIVITY_TYPES_MAX when there is none. */
-#define MA_ACTIVITY_TYPES_MAX 64
+#define MA_ACTIVITY_TYPES_MAX 128
 unsigned ma_activity_type(struct ma_span name);
 
 /* --- profile (src/feature/profile.c) --- */

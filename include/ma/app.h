@@ -31,6 +31,7 @@ struct ma_route;
 struct ma_admin;
 struct ma_metrics;
 struct ma_resealer;
+struct ma_clerk;
 struct ma_audit;
 struct ma_audit_hook;
 
@@ -70,6 +71,7 @@ struct ma_app {
     struct ma_parking *parking;
     struct ma_admin *admin;
     struct ma_resealer *resealer;
+    struct ma_clerk *clerk; /* makes copies, erases who left */
     struct ma_http_server *http, *health;
     struct ma_tls *tls;                            /* of the API listener; NULL: plain */
     struct ma_http_server *more[MA_HTTP_MORE_MAX]; /* of further passed sockets */
@@ -115,6 +117,10 @@ void ma_app_count_commit(const struct ma_app *app);
 /* Whether rows read in this request may be remembered under a generation read after its snapshot was taken: not when
  * something was committed in between, since the generation may then be that of newer rows. */
 bool ma_app_may_remember(const struct ma_app *app, const struct ma_ctx *ctx);
+/* Room for an answer that is too large for an arena: false when those under way together have MA_LARGE_ANSWERS_MAX. */
+#define MA_LARGE_ANSWERS_MAX ((size_t)64 << 20)
+bool ma_app_large_take(const struct ma_app *app, size_t n);
+void ma_app_large_give(const struct ma_app *app, size_t n);
 /* True once stopping began: new work is refused. */
 bool ma_app_stopping(const struct ma_app *app);
 /* The metrics as Prometheus reads them; what must be looked up is looked up with the given reader, and left out where

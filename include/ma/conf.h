@@ -32,6 +32,7 @@ enum ma_event {
     MA_EVENT_ACCOUNT_ADDED,
     MA_EVENT_ACCOUNT_REMOVED,
     MA_EVENT_ADDRESS_CHANGED,
+    MA_EVENT_DATA_EXPORTED,
     MA_EVENT__COUNT
 };
 
@@ -93,6 +94,7 @@ struct ma_conf {
         int64_t address_failures;                              /* failed authentications of one address per minute */
         int64_t user_login_failures, method_failures_per_hour; /* both per hour */
         int64_t messages_per_address, signups_per_address;     /* per hour */
+        int64_t exports_per_day;
     } rate_limit;
 
     struct {
@@ -129,6 +131,12 @@ struct ma_conf {
         bool enforce_at_api, passkey_satisfies_2fa;
         const char *push_number_matching; /* "off", "supported", "required" */
     } policy;
+
+    struct {
+        int64_t grace_period; /* seconds */
+        bool delete_step_up;
+        int64_t export_ttl; /* seconds */
+    } account;
 
     struct { /* whether users may change it themselves */
         bool name, given_name, family_name, nickname, picture, user_metadata;

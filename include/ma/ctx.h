@@ -112,6 +112,7 @@ struct ma_resp {
     struct ma_header headers[MA_RESP_HEADERS];
     size_t n_headers;
     struct ma_buf body;
+    size_t large; /* room that was taken for a body outside the arena; 0: it is in the arena */
     bool close;
     bool incomplete; /* a header is missing for want of room: this answer may not be sent */
 };
@@ -127,7 +128,7 @@ struct ma_principal {
     bool amr_passkey;    /* amr shows a user-verifying passkey ("phr") */
     bool client_credentials;
     bool revoked; /* the token was, before it expired */
-    bool user_known, user_blocked, has_factor;
+    bool user_known, user_blocked, user_leaving, has_factor;
     bool has_database; /* the user has a database identity */
     ma_scopes rbac;
 };
@@ -178,6 +179,7 @@ struct ma_ctx {
     bool keep;            /* WRITE: commit although the answer is an error (attempt counters) */
     bool user_changed;    /* WRITE: what is remembered about the user is stale after the commit */
     bool wake_courier;    /* WRITE: a message joined the outbox */
+    bool wake_clerk;      /* WRITE: a copy is to be made, or a user leaves */
     struct ma_span wakes; /* WRITE: parked requests that wait for this are to go on after the commit; p == NULL: none */
     struct {
         bool due, begun, over; /* it is to be parked; was before; has waited enough */
@@ -221,6 +223,11 @@ int ma_problem_retry(struct ma_ctx *ctx, enum ma_problem_id id, const char *deta
 void ma_header(struct ma_ctx *ctx, const char *name, const char *value);
 /* Starts a JSON answer: the writer appends to ctx->resp.body. */
 void ma_reply_json(struct ma_ctx *ctx, int status, struct ma_jw *w);
+/* The same with a body that is too large for an arena: of at most max bytes, wiped and released with the request.
+ * MA_OK; or 503, MA_E_NOMEM when there is no room for it. */
+MA_MUST_USE int ma_reply_json_large(struct ma_ctx *ctx, int status, struct ma_jw *w, size_t max);
+/* Releases such a body; nothing otherwise. */
+void ma_reply_release(struct ma_ctx *ctx);
 /* Ends it: MA_OK, or MA_E_NOMEM when the body did not fit. */
 MA_MUST_USE int ma_reply_end(struct ma_ctx *ctx);
 /* An answer without body. */

@@ -36,9 +36,11 @@ enum ma_m_bucket {                         /* beside those of enum ma_bucket */
                    MA_M_BUCKET_SMS,
                    MA_M_BUCKET_PASSWORD_REUSE,
                    MA_M_BUCKET_PUSH,
-                   MA_M_BUCKET_PUSH_REJECTED
+                   MA_M_BUCKET_PUSH_REJECTED,
+                   MA_M_BUCKET_EXPORTS
 };
 enum ma_m_push { MA_M_PUSH_SENT, MA_M_PUSH_APPROVED, MA_M_PUSH_REJECTED, MA_M_PUSH_EXPIRED };
+enum ma_m_leaving { MA_M_LEFT, MA_M_RETURNED, MA_M_ERASED };
 enum ma_m_outbox { MA_M_WAITING, MA_M_DEAD_LETTER };
 
 struct ma_metrics;

@@ -90,6 +90,8 @@ MA_MUST_USE int ma_notice_before(struct ma_ctx *ctx, struct ma_notice *ret);
 MA_MUST_USE int ma_notice_send(struct ma_ctx *ctx, const struct ma_notice *n, const struct ma_change *c);
 struct ma_notify_env ma_notify_env_of(struct ma_ctx *ctx);
 
+/* "2026-11-30 20:15 UTC"; arena. */
+struct ma_span ma_when(struct ma_arena *a, int64_t ms);
 /* "the phone number +1***5678"; address p == NULL: none. arena; p == NULL when out of memory. */
 struct ma_span ma_what_factor(struct ma_arena *a, enum ma_factor type, struct ma_span address);
 struct ma_span ma_what_account(struct ma_arena *a, struct ma_span connection);

@@ -15,7 +15,7 @@ const char *ma_channel_name(enum ma_channel c); /* "email"; static */
 
 /* What a message is about: names its template files, "<name>.email.subject", "<name>.email.text",
  * "<name>.sms.text", "<name>.voice.text". Placeholders: {{code}} {{tenant}} {{minutes}} {{name}}, and in notices
- * {{what}} {{when}} {{browser}} {{address}} {{link}} {{hours}}. */
+ * {{what}} {{when}} {{browser}} {{address}} {{link}} {{hours}} {{until}}. */
 struct ma_message {
     enum ma_channel channel;
     struct ma_span user_id;
@@ -29,6 +29,7 @@ struct ma_message {
     struct ma_span what, when, browser, address; /* of a change */
     const char *link;                            /* of trusted parts, put as it is; NULL: none */
     int hours;                                   /* how long it works */
+    struct ma_span until;                        /* the time it works to, for people */
     struct ma_span data;                         /* push: a JSON object of strings for the app; empty: none */
 };
 

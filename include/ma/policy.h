@@ -12,6 +12,7 @@ enum ma_policy_access { MA_PA_REQUIRE_GRANT, MA_PA_ALLOW_ALL, MA_PA_DENY_ALL };
 /* Everything the decision depends on, by value. */
 struct ma_policy_in {
     bool user_known, user_blocked;
+    bool user_leaving;       /* and this is not the way back */
     bool client_credentials; /* gty, "@clients", or sub == client id */
     enum ma_policy_access access;
     bool client_known, client_first_party, client_has_grant;
@@ -32,6 +33,7 @@ enum ma_policy_verdict {
     MA_PV_MACHINE,        /* 403: client-credentials token; first, as its subject is never a known user */
     MA_PV_UNKNOWN_USER,   /* 403 */
     MA_PV_BLOCKED,        /* 403 */
+    MA_PV_LEAVING,        /* 403 */
     MA_PV_DENY_ALL,       /* 403 */
     MA_PV_UNKNOWN_CLIENT, /* 403 */
     MA_PV_THIRD_PARTY,    /* 403 */

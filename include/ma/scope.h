@@ -24,7 +24,10 @@ typedef uint64_t ma_scopes;
     X(MA_SC_READ_ACTIVITY, 12, "read:me:activity")                                                                     \
     X(MA_SC_READ_PROFILE, 13, "read:me:profile")                                                                       \
     X(MA_SC_UPDATE_PROFILE, 14, "update:me:profile")                                                                   \
-    X(MA_SC_DELETE_CONSENTS, 15, "delete:me:consents")
+    X(MA_SC_DELETE_CONSENTS, 15, "delete:me:consents")                                                                 \
+    X(MA_SC_CREATE_EXPORTS, 16, "create:me:exports")                                                                   \
+    X(MA_SC_READ_EXPORTS, 17, "read:me:exports")                                                                       \
+    X(MA_SC_DELETE_ACCOUNT, 18, "delete:me:account")
 
 #define MA_SCOPE_ENUM(name, bit, text) name = 1u << (bit),
 enum ma_scope_bits { MA_SCOPES(MA_SCOPE_ENUM) };

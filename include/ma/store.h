@@ -29,6 +29,8 @@ struct ma_user {
     bool blocked;
     int64_t created_at, updated_at;
     int64_t tokens_after; /* access tokens issued before are refused; read only: see ma_user_tokens_end */
+    /* The user asked to be deleted, and will be; 0: not. Read only: see ma/leavers.h. */
+    int64_t leaving_since, leaves_at;
 };
 MA_MUST_USE int ma_user_get(struct ma_db *db, struct ma_arena *a, struct ma_span user_id, struct ma_user *ret);
 /* Inserts or replaces every column but created_at. */

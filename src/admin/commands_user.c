@@ -35,6 +35,8 @@ static void put_user_members(struct ma_jw *w, const struct ma_user *u)
     ma_jw_key(w, "permissions");
     ma_jw_raw(w, u->permissions);
     ma_jw_kbool(w, "blocked", u->blocked);
+    put_date(w, "leaving_since", u->leaving_since);
+    put_date(w, "leaves_at", u->leaves_at);
     put_date(w, "created_at", u->created_at);
     put_date(w, "updated_at", u->updated_at);
 }

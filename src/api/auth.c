@@ -12,6 +12,7 @@
 #include "ma/dpop.h"
 #include "ma/http.h"
 #include "ma/lanes.h"
+#include "ma/leaving.h"
 #include "ma/methods.h"
 #include "ma/seen.h"
 #include "ma/signin.h"
@@ -86,6 +87,16 @@ static int has_factor(struct ma_ctx *ctx, const struct ma_user *u, bool *ret)
     return r;
 }
 
+int ma_principal_factor(struct ma_ctx *ctx, bool *ret)
+{
+    struct ma_user u;
+    int r = ma_user_get(ctx->db, ctx->arena, ctx->who.user_id, &u);
+    *ret = false;
+    if (r == MA_OK)
+        r = has_factor(ctx, &u, ret);
+    return r == MA_E_NOTFOUND ? MA_OK : r; /* deleted since: the operation finds nothing */
+}
+
 /* What policy needs to know about the user. The generation is read before the rows, so that a change in between
  * makes the memory stale, never the other way round. */
 static int load_facts(struct ma_ctx *ctx, struct ma_auth_memo *memo)
@@ -94,7 +105,8 @@ static int load_facts(struct ma_ctx *ctx, struct ma_auth_memo *memo)
     memo->state_epoch = ctx->state->epoch;
     memo->user_generation = ma_app_user_generation(ctx->app, who->user_id);
     memo->storable = ma_app_may_remember(ctx->app, ctx);
-    who->user_known = who->user_blocked = who->has_factor = who->has_database = who->revoked = false;
+    who->user_known = who->user_blocked = who->user_leaving = who->has_factor = who->has_database = who->revoked =
+        false;
     who->rbac = 0;
     struct ma_user u;
     int r = ma_user_get(ctx->db, ctx->arena, who->user_id, &u);
@@ -104,6 +116,7 @@ static int load_facts(struct ma_ctx *ctx, struct ma_auth_memo *memo)
         return r;
     who->user_known = true;
     who->user_blocked = u.blocked;
+    who->user_leaving = ma_user_is_leaving(&u);
     who->has_database = u.connection.p != NULL;
     if (ctx->state->api.enforce_rbac)
         who->rbac = ma_rbac_of(ctx, &u);

@@ -15,6 +15,12 @@ void ma_api_show_rate(struct ma_ctx *ctx, const struct ma_limit_state *s);
 /* The policy question for this request. */
 struct ma_policy_in ma_policy_input(const struct ma_ctx *ctx, const struct ma_state_client *client);
 
+/* The step-up rule for an operation that asks for it whatever the Default Policy says: MA_OK or the 401. Inline, after
+ * the policy. */
+MA_MUST_USE int ma_api_require_fresh(struct ma_ctx *ctx);
+/* Whether the caller has a second factor to show. */
+MA_MUST_USE int ma_principal_factor(struct ma_ctx *ctx, bool *ret);
+
 /* operations; *_prepare run inline, the others in their lane */
 int ma_op_get_factors(struct ma_ctx *ctx);
 int ma_op_list_methods_prepare(struct ma_ctx *ctx);
@@ -51,6 +57,11 @@ int ma_op_get_profile(struct ma_ctx *ctx);
 int ma_op_update_profile_prepare(struct ma_ctx *ctx);
 int ma_op_update_profile(struct ma_ctx *ctx);
 int ma_op_method_details(struct ma_ctx *ctx);
+int ma_op_create_export(struct ma_ctx *ctx);
+int ma_op_get_export(struct ma_ctx *ctx);
+int ma_op_leave_prepare(struct ma_ctx *ctx);
+int ma_op_leave(struct ma_ctx *ctx);
+int ma_op_restore_account(struct ma_ctx *ctx);
 int ma_op_openapi(struct ma_ctx *ctx);
 int ma_op_list_organizations_prepare(struct ma_ctx *ctx);
 int ma_op_list_organizations(struct ma_ctx *ctx);

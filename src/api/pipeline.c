@@ -99,6 +99,7 @@ struct ma_policy_in ma_policy_input(const struct ma_ctx *ctx, const struct ma_st
     return (struct ma_policy_in){
         .user_known = who->user_known,
         .user_blocked = who->user_blocked,
+        .user_leaving = who->user_leaving && ctx->route->fn != ma_op_restore_account,
         .client_credentials = who->client_credentials,
         .access = access_of(ctx->state->api.user_access_policy),
         .client_known = client != NULL,
@@ -149,6 +150,16 @@ static int refuse_step_up(struct ma_ctx *ctx)
     return MA_E_PROBLEM;
 }
 
+int ma_api_require_fresh(struct ma_ctx *ctx)
+{
+    struct ma_policy_in in = ma_policy_input(ctx, ma_state_client(ctx->state, ctx->who.client_id));
+    int r = ma_principal_factor(ctx, &in.has_factor);
+    in.require_2fa = true;
+    if (r < 0)
+        return r;
+    return ma_policy_decide(&in).verdict == MA_PV_STEP_UP ? refuse_step_up(ctx) : MA_OK;
+}
+
 static int policy(struct ma_ctx *ctx, const struct ma_state_client *client)
 {
     struct ma_policy_in in = ma_policy_input(ctx, client);
@@ -162,6 +173,7 @@ static int policy(struct ma_ctx *ctx, const struct ma_state_client *client)
         return refuse_step_up(ctx);
     case MA_PV_UNKNOWN_USER:
     case MA_PV_BLOCKED:
+    case MA_PV_LEAVING:
     case MA_PV_MACHINE:
     case MA_PV_DENY_ALL:
     case MA_PV_UNKNOWN_CLIENT:

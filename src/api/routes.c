@@ -16,6 +16,7 @@
 #define SESSIONS "/me/v1/sessions"
 #define PROFILE "/me/v1/profile"
 #define DEVICES MA_PUSH_PATH "/api"
+#define EXPORTS "/me/v1/exports"
 enum { SMALL = 4096, CONNECT_BODY = 65536 };
 
 static const struct ma_route routes[] = {
@@ -63,6 +64,14 @@ static const struct ma_route routes[] = {
      MA_STYLE_API},
     {MA_PATCH, PROFILE, "updateProfile", MA_SC_UPDATE_PROFILE, MA_LANE_WRITE, CONNECT_BODY, MA_RATE_WRITE,
      ma_op_update_profile_prepare, ma_op_update_profile, MA_STYLE_API},
+    {MA_POST, EXPORTS, "createExport", MA_SC_CREATE_EXPORTS, MA_LANE_WRITE, 0, MA_RATE_WRITE, NULL, ma_op_create_export,
+     MA_STYLE_API},
+    {MA_GET, EXPORTS "/{id}", "getExport", MA_SC_READ_EXPORTS, MA_LANE_READ, 0, MA_RATE_READ, NULL, ma_op_get_export,
+     MA_STYLE_API},
+    {MA_DELETE, "/me/v1/account", "deleteAccount", MA_SC_DELETE_ACCOUNT, MA_LANE_WRITE, 0, MA_RATE_WRITE,
+     ma_op_leave_prepare, ma_op_leave, MA_STYLE_API},
+    {MA_POST, "/me/v1/account/restore", "restoreAccount", MA_SC_DELETE_ACCOUNT, MA_LANE_WRITE, 0, MA_RATE_WRITE, NULL,
+     ma_op_restore_account, MA_STYLE_API},
     {MA_GET, "/me/v1/openapi.json", "getOpenApi", MA_PUBLIC, MA_LANE_READ, 0, MA_RATE_NONE, NULL, ma_op_openapi,
      MA_STYLE_API},
     {MA_GET, "/me/v1/organizations", "getOrganizations", MA_SC_READ_ORGANIZATIONS, MA_LANE_READ, 0, MA_RATE_READ,

@@ -19,6 +19,7 @@
 #include "ma/heartbeat.h"
 #include "ma/http.h"
 #include "ma/lanes.h"
+#include "ma/leavers.h"
 #include "ma/methods.h"
 #include "ma/metrics.h"
 #include "ma/oauth.h"
@@ -58,7 +59,9 @@ static void committed(const struct ma_app *app, struct ma_ctx *ctx)
         ma_courier_wake(app->courier);
     ma_parking_wake(app->parking, ctx->wakes);
     ctx->wakes = MA_SPAN_NULL;
-    ctx->user_changed = ctx->wake_courier = ctx->keep = false;
+    if (ctx->wake_clerk)
+        ma_clerk_poke(app->clerk);
+    ctx->user_changed = ctx->wake_courier = ctx->wake_clerk = ctx->keep = false;
 }
 
 /* Removes what the configuration does not keep. A trail that does not verify keeps everything and does not stop the
@@ -97,6 +100,7 @@ static int housekeeping(const struct ma_app *app, struct ma_db *db, bool *ret_mo
         ma_families_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
         ma_notices_expire(db, now, EXPIRE_BATCH), /* at once: they keep secrets */
         ma_resets_expire(db, now, EXPIRE_BATCH),
+        ma_exports_expire(db, now, EXPIRE_BATCH), /* at once: they hold all there is */
         retain_audit(app, db, now),
         ma_seen_flush(app->seen, db, EXPIRE_BATCH),
         ma_shared_counters_expire(db, now - EXPIRE_GRACE_MS, EXPIRE_BATCH),
@@ -345,6 +349,8 @@ static int start_parts(struct ma_app *app, const struct ma_conf *conf, char why[
 {
     int r = open_storage(app, conf, why);
     if (r == MA_OK)
+        r = ma_clerk_new(app);
+    if (r == MA_OK)
         r = start_lanes(app, conf, why);
     if (r == MA_OK)
         r = start_courier(app, conf, why);
@@ -352,6 +358,8 @@ static int start_parts(struct ma_app *app, const struct ma_conf *conf, char why[
         r = ma_jose_start(app->jose);
     if (r == MA_OK)
         r = ma_resealer_start(app, why);
+    if (r == MA_OK)
+        r = ma_clerk_start(app->clerk, conf->database, why);
     if (r == MA_OK)
         r = ma_app_start_admin(app, why);
     if (r == MA_OK)
@@ -442,6 +450,7 @@ void ma_app_stop(struct ma_app *app)
         drain(app);
     ma_admin_stop(app->admin);
     ma_resealer_stop(app->resealer);
+    ma_clerk_stop(app->clerk);
     ma_audit_hook_stop(app->audit_hook);
     if (app->courier)
         ma_courier_stop(app->courier);
@@ -460,6 +469,7 @@ void ma_app_stop(struct ma_app *app)
     ma_lanes_free(app->lanes); /* a late request may still have asked for a place */
     ma_audit_hook_free(app->audit_hook);
     ma_courier_free(app->courier);
+    ma_clerk_free(app->clerk);
     ma_auth_cache_free(app->auth_cache);
     ma_dpop_free(app->dpop);
     ma_list_cache_free(app->list_cache);

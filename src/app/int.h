@@ -28,6 +28,13 @@ void ma_app_tls_reload(struct ma_app *app, const struct ma_conf *conf);
 MA_MUST_USE int ma_resealer_start(struct ma_app *app, char why[256]);
 void ma_resealer_poke(struct ma_resealer *r);
 void ma_resealer_stop(struct ma_resealer *r);
+/* Copies for users, and erasing those who left (src/app/clerk.c). new: sets app->clerk, before the lanes start; start:
+ * after them. poke: there is work; any thread. stop: before the lanes stop. NULL is fine for stop and free. */
+MA_MUST_USE int ma_clerk_new(struct ma_app *app);
+MA_MUST_USE int ma_clerk_start(struct ma_clerk *c, const char *database, char why[256]);
+void ma_clerk_poke(struct ma_clerk *c);
+void ma_clerk_stop(struct ma_clerk *c);
+void ma_clerk_free(struct ma_clerk *c);
 /* Reload (src/app/reload.c). */
 void ma_app_audiences(const struct ma_conf *conf, struct ma_arena *a, struct ma_span **ret, size_t *ret_n);
 

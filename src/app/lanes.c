@@ -246,7 +246,7 @@ static void finish_batch(struct ma_lanes *l, struct ma_ctx *batch, int err)
         next = c->queue_next;
         if (err < 0) {
             c->step = NULL;
-            c->user_changed = c->wake_courier = c->park.due = false;
+            c->user_changed = c->wake_courier = c->wake_clerk = c->park.due = false;
             c->wakes = MA_SPAN_NULL;
             (void)ma_fail(c, err, "commit");
         }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "ma/api.h"
+#include "ma/leavers.h"
 #include "ma/lanes.h"
 #include "ma/metrics.h"
 #include "ma/oauth.h"
@@ -173,6 +174,13 @@ static void measure_outbox(struct ma_db *db, int64_t now_ms, struct ma_samples *
     }
 }
 
+static void measure_leaving(struct ma_db *db, struct ma_samples *out)
+{
+    int64_t n = 0;
+    if (ma_leaving_count(db, &n) == MA_OK)
+        ma_sample(out, MA_M_LEAVING_USERS, NULL, NULL, (double)n);
+}
+
 int ma_app_metrics_text(const struct ma_app *app, struct ma_db *reader, struct ma_buf *out)
 {
     MA_CLEANUP(ma_arena_free_p) struct ma_arena *a = ma_arena_new(MA_ARENA_FIRST, MA_ARENA_MAX);
@@ -186,6 +194,7 @@ int ma_app_metrics_text(const struct ma_app *app, struct ma_db *reader, struct m
     measure_lanes(app, conf, s);
     measure_parked(app, s);
     ma_jose_measure(app->jose, a, s);
+    measure_leaving(reader, s);
     measure_outbox(reader, app->clock->wall_ms(app->clock), s);
     measure_database(conf->database, s);
     measure_process(app, s);

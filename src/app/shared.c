@@ -22,6 +22,7 @@ struct ma_app_shared {
     struct ma_state *state;
     _Atomic uint64_t generation[GENERATIONS];
     _Atomic uint64_t commits;
+    _Atomic size_t large; /* bytes of large answers under way */
     _Atomic bool stopping;
 };
 
@@ -128,6 +129,20 @@ static size_t slot_of(struct ma_span user_id)
 uint64_t ma_app_user_generation(const struct ma_app *app, struct ma_span user_id)
 {
     return atomic_load_explicit(&app->shared->generation[slot_of(user_id)], memory_order_acquire);
+}
+
+bool ma_app_large_take(const struct ma_app *app, size_t n)
+{
+    size_t before = atomic_fetch_add(&app->shared->large, n);
+    if (n <= MA_LARGE_ANSWERS_MAX && before <= MA_LARGE_ANSWERS_MAX - n)
+        return true;
+    atomic_fetch_sub(&app->shared->large, n);
+    return false;
+}
+
+void ma_app_large_give(const struct ma_app *app, size_t n)
+{
+    atomic_fetch_sub(&app->shared->large, n);
 }
 
 void ma_app_user_changed(const struct ma_app *app, struct ma_span user_id)

@@ -23,6 +23,7 @@ MA_EMBED(ma_migration_0007, "sql/sqlite/0007_limits.sql");
 MA_EMBED(ma_migration_0008, "sql/sqlite/0008_notifications.sql");
 MA_EMBED(ma_migration_0009, "sql/sqlite/0009_account.sql");
 MA_EMBED(ma_migration_0010, "sql/sqlite/0010_push.sql");
+MA_EMBED(ma_migration_0011, "sql/sqlite/0011_leaving.sql");
 
 static const struct migration MIGRATIONS[] = {
     {1, "init", ma_migration_0001_start, ma_migration_0001_end},
@@ -35,6 +36,7 @@ static const struct migration MIGRATIONS[] = {
     {8, "notifications", ma_migration_0008_start, ma_migration_0008_end},
     {9, "account", ma_migration_0009_start, ma_migration_0009_end},
     {10, "push", ma_migration_0010_start, ma_migration_0010_end},
+    {11, "leaving", ma_migration_0011_start, ma_migration_0011_end},
 };
 
 static const struct ma_sql Q_TABLES = {

@@ -41,6 +41,9 @@ EMBED_NOTICE(ma_tpl_password_changed, "password-changed");
 EMBED_NOTICE(ma_tpl_account_added, "account-added");
 EMBED_NOTICE(ma_tpl_account_removed, "account-removed");
 EMBED_NOTICE(ma_tpl_address_changed, "address-changed");
+EMBED_NOTICE(ma_tpl_data_exported, "data-exported");
+EMBED_NOTICE(ma_tpl_account_leaving, "account-leaving");
+EMBED_NOTICE(ma_tpl_account_restored, "account-restored");
 EMBED_NOTICE(ma_tpl_change_undone, "change-undone");
 EMBED_NOTICE(ma_tpl_password_reset, "password-reset");
 
@@ -84,6 +87,9 @@ static const struct builtin {
     NOTICE("account-added", ma_tpl_account_added),
     NOTICE("account-removed", ma_tpl_account_removed),
     NOTICE("address-changed", ma_tpl_address_changed),
+    NOTICE("data-exported", ma_tpl_data_exported),
+    NOTICE("account-leaving", ma_tpl_account_leaving),
+    NOTICE("account-restored", ma_tpl_account_restored),
     NOTICE("change-undone", ma_tpl_change_undone),
     NOTICE("password-reset", ma_tpl_password_reset),
 };
@@ -99,10 +105,11 @@ enum placeholder {
     PH_ADDRESS,
     PH_LINK,
     PH_HOURS,
+    PH_UNTIL,
     PH__COUNT
 };
-static const char *const placeholder_names[PH__COUNT] = {"code", "tenant",  "minutes", "name", "what",
-                                                         "when", "browser", "address", "link", "hours"};
+static const char *const placeholder_names[PH__COUNT] = {"code",    "tenant",  "minutes", "name",  "what", "when",
+                                                         "browser", "address", "link",    "hours", "until"};
 
 struct ma_templates {
     struct ma_arena *a;
@@ -406,6 +413,9 @@ static void put_placeholder(struct ma_buf *out, enum ma_template_part part, enum
         break;
     case PH_HOURS:
         ma_buf_printf(out, "%d", m->hours);
+        break;
+    case PH_UNTIL:
+        put_value(out, m->until);
         break;
     case PH__COUNT:
         break;

@@ -43,10 +43,23 @@ static struct ma_span method_detail(struct ma_ctx *ctx, const char *method_type,
     return ma_buf_err(&b) < 0 ? MA_LIT("{}") : ma_buf_view(&b);
 }
 
+/* A request may come to the writer after its user was erased: the trail does not name that user again. */
+static int is_gone(struct ma_ctx *ctx, struct ma_span user_id, bool *ret)
+{
+    struct ma_user u;
+    int r = user_id.p ? ma_user_get(ctx->db, ctx->arena, user_id, &u) : MA_OK;
+    *ret = r == MA_E_NOTFOUND;
+    return *ret ? MA_OK : r;
+}
+
 /* Leaves the row with what every row tells about the request. */
 static int insert_row(struct ma_ctx *ctx, struct ma_audit_row *row)
 {
     char ip[MA_ADDR_TEXT];
+    bool gone = false;
+    int r = is_gone(ctx, row->user_id, &gone);
+    if (r < 0 || gone)
+        return r;
     ma_addr_format(&ctx->req.client, ip);
     row->at = ctx->now_ms;
     row->ip = ma_span_str(ip);

@@ -23,6 +23,7 @@ static const char *const names[MA_EVENT__COUNT] = {
     [MA_EVENT_ACCOUNT_ADDED] = "account_added",
     [MA_EVENT_ACCOUNT_REMOVED] = "account_removed",
     [MA_EVENT_ADDRESS_CHANGED] = "address_changed",
+    [MA_EVENT_DATA_EXPORTED] = "data_exported",
 };
 static const char *const templates[MA_EVENT__COUNT] = {
     [MA_EVENT_FACTOR_ADDED] = "factor-added",
@@ -34,6 +35,7 @@ static const char *const templates[MA_EVENT__COUNT] = {
     [MA_EVENT_ACCOUNT_ADDED] = "account-added",
     [MA_EVENT_ACCOUNT_REMOVED] = "account-removed",
     [MA_EVENT_ADDRESS_CHANGED] = "address-changed",
+    [MA_EVENT_DATA_EXPORTED] = "data-exported",
 };
 
 const char *ma_event_name(enum ma_event e)
@@ -78,7 +80,7 @@ struct ma_span ma_what_account(struct ma_arena *a, struct ma_span connection)
         ma_arena_printf(a, "an account of the connection %.*s", (int)connection.n, (const char *)connection.p));
 }
 
-struct ma_span ma_notify_when(struct ma_arena *a, int64_t ms)
+struct ma_span ma_when(struct ma_arena *a, int64_t ms)
 {
     time_t s = (time_t)(ms / 1000);
     struct tm tm;
@@ -333,7 +335,7 @@ int ma_notify_send(const struct ma_notify_env *env, const struct ma_notice *n, c
                            .template_name = templates[c->event],
                            .name = n->name,
                            .what = c->what,
-                           .when = ma_notify_when(env->arena, env->now_ms),
+                           .when = ma_when(env->arena, env->now_ms),
                            .browser = env->browser,
                            .address = env->address,
                            .hours = (int)((env->conf->notifications.undo_ttl + 1800) / 3600)};

@@ -46,8 +46,6 @@ MA_MUST_USE int ma_notice_unseal(struct ma_vault *v, struct ma_arena *a, const s
 /* The message to each of them, with an audit row about it. */
 MA_MUST_USE int ma_notify_letter(const struct ma_notify_env *env, const struct ma_reach *reach, size_t n,
                                  struct ma_message *m, const char *operation, struct ma_span subject);
-/* "2026-11-30 20:15 UTC"; arena */
-struct ma_span ma_notify_when(struct ma_arena *a, int64_t ms);
 /* An audit row; detail NULL: MA_E_NOMEM. */
 MA_MUST_USE int ma_notify_audit(const struct ma_notify_env *env, const char *type, struct ma_span user_id,
                                 const char *operation, struct ma_span subject, const char *detail);

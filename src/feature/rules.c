@@ -164,7 +164,8 @@ void ma_counter_refused(const struct ma_ctx *ctx, const struct ma_counter_rule *
                  {"password_reuse", MA_M_BUCKET_PASSWORD_REUSE},
                  {"push", MA_M_BUCKET_PUSH},
                  {"push_rejected", MA_M_BUCKET_PUSH_REJECTED},
-                 {"push_ignored", MA_M_BUCKET_PUSH_REJECTED}};
+                 {"push_ignored", MA_M_BUCKET_PUSH_REJECTED},
+                 {"exports", MA_M_BUCKET_EXPORTS}};
     for (size_t i = 0; i < MA_COUNT(known); i++)
         if (strcmp(rule->name, known[i].name) == 0)
             ma_metrics_add(ctx->app->metrics, MA_M_RATE_LIMITED, known[i].bucket, 0, 1);

@@ -2,6 +2,7 @@
  * "This was not me": undoing a change from the link in the message about it (see ma/notify.h for what that is worth).
  */
 #include "int.h"
+#include "ma/leavers.h"
 #include "notify_int.h"
 
 static const char *const outcomes[MA_UNDONE__COUNT] = {
@@ -201,6 +202,13 @@ static int remove_account(struct ma_ctx *ctx, struct ma_undo *u)
     return ma_audit_account(ctx, MA_AUDIT_DISCONNECTED, &a);
 }
 
+static int remove_export(struct ma_ctx *ctx, struct ma_undo *u)
+{
+    int r = ma_export_delete(ctx->db, ctx->who.user_id, u->row.subject);
+    u->outcome = r == MA_E_NOTFOUND ? MA_UNDONE_GONE_ALREADY : MA_UNDONE_REMOVED;
+    return r == MA_E_NOTFOUND ? MA_OK : r;
+}
+
 static int undo(struct ma_ctx *ctx, struct ma_undo *u)
 {
     switch (u->event) {
@@ -221,6 +229,8 @@ static int undo(struct ma_ctx *ctx, struct ma_undo *u)
     case MA_EVENT_ACCOUNT_REMOVED:
         u->outcome = MA_UNDONE_NOT_ACCOUNT;
         return MA_OK;
+    case MA_EVENT_DATA_EXPORTED:
+        return remove_export(ctx, u);
     case MA_EVENT_ADDRESS_CHANGED:
     case MA_EVENT__COUNT:
         break;
@@ -257,7 +267,7 @@ static int tell(struct ma_ctx *ctx, const struct ma_undo *u)
                            .template_name = "change-undone",
                            .name = user.name,
                            .what = u->info.what,
-                           .when = ma_notify_when(ctx->arena, ctx->now_ms),
+                           .when = ma_when(ctx->arena, ctx->now_ms),
                            .browser = env.browser,
                            .address = env.address};
     ctx->wake_courier = true;

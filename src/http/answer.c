@@ -7,7 +7,7 @@
 #include "ma/codec.h"
 #include "ma/web.h"
 
-enum { BODY_HINT = 1024, BODY_MAX = 512 * 1024 };
+enum { BODY_HINT = 1024, BODY_MAX = 512 * 1024, LARGE_RETRY_S = 5 };
 
 const char *ma_ctx_origin(const struct ma_ctx *ctx)
 {
@@ -27,9 +27,19 @@ void ma_header(struct ma_ctx *ctx, const char *name, const char *value)
     r->headers[r->n_headers++] = (struct ma_header){name, value};
 }
 
+void ma_reply_release(struct ma_ctx *ctx)
+{
+    if (ctx->resp.large == 0)
+        return;
+    ma_buf_free(&ctx->resp.body);
+    ma_app_large_give(ctx->app, ctx->resp.large);
+    ctx->resp.large = 0;
+}
+
 /* An answer replaces what an earlier step may have begun. */
 static void begin(struct ma_ctx *ctx, int status, const char *content_type)
 {
+    ma_reply_release(ctx);
     ctx->resp.status = status;
     ctx->resp.content_type = content_type;
     ctx->resp.n_headers = 0;
@@ -41,6 +51,17 @@ void ma_reply_json(struct ma_ctx *ctx, int status, struct ma_jw *w)
 {
     begin(ctx, status, "application/json; charset=utf-8");
     ma_jw_init(w, &ctx->resp.body);
+}
+
+/* People with slow connections must not fill the memory with what they are sent. */
+int ma_reply_json_large(struct ma_ctx *ctx, int status, struct ma_jw *w, size_t max)
+{
+    if (!ma_app_large_take(ctx->app, max))
+        return ma_problem_retry(ctx, MA_P_UNAVAILABLE, "Too many large answers are being sent.", LARGE_RETRY_S);
+    ma_reply_json(ctx, status, w);
+    ma_buf_init(&ctx->resp.body, max);
+    ctx->resp.large = max;
+    return ma_buf_reserve(&ctx->resp.body, max) ? MA_OK : MA_E_NOMEM; /* at once: growing would take twice that */
 }
 
 int ma_reply_end(struct ma_ctx *ctx)

@@ -180,6 +180,7 @@ static struct ma_ctx *ctx_get(struct ma_worker *w)
 static void ctx_put(struct ma_ctx *ctx)
 {
     ma_json_free_p(&ctx->json);
+    ma_reply_release(ctx);
     ma_state_unref(ctx->state);
     ma_conf_unref(ctx->conf_ref);
     struct ma_worker *w = this_worker;

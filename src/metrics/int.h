@@ -26,6 +26,7 @@ enum metric_label {
     LABEL_RESULT,
     LABEL_ENROLMENT,
     LABEL_ACCOUNT,
+    LABEL_LEAVING,
     LABEL_GRANT,
     LABEL_CHANNEL,
     LABEL_OUTBOX,

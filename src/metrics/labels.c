@@ -19,7 +19,7 @@ VALUES(bucket, "user_reads", "user_writes", "tenant_reads", "tenant_writes", "ad
        NULL /* notices refuse nobody */, "flows", "token_service_failures", "client_failures", "userinfo",
        "name_failures", "credential_failures", "messages", "signups", "flow_forms", "address_forms", "security_links",
        "qr_codes", "device_requests", "device_failures", "polls", "code_failures", "email", "sms", "password_reuse",
-       "push", "push_rejections")
+       "push", "push_rejections", "exports")
 VALUES(factor, "password", "passkey", "webauthn-platform", "webauthn-roaming", "totp", "phone", "email",
        "push-notification", "recovery-code")
 VALUES(outcome, "succeeded", "failed", "limited")
@@ -27,6 +27,7 @@ VALUES(push, "sent", "approved", "rejected", "expired")
 VALUES(result, "succeeded", "failed")
 VALUES(enrolment, "started", "confirmed", "refused")
 VALUES(account, "connect", "disconnect")
+VALUES(leaving, "asked_for", "taken_back", "erased")
 VALUES(grant, "authorization_code", "refresh_token", "token_exchange")
 VALUES(channel, "email", "sms", "voice", "push")
 VALUES(outbox, "waiting", "dead")
@@ -49,6 +50,7 @@ const struct label ma_metric_labels[LABEL__COUNT] = {
     [LABEL_RESULT] = {"outcome", result_values, MA_COUNT(result_values), NULL},
     [LABEL_ENROLMENT] = {"outcome", enrolment_values, MA_COUNT(enrolment_values), NULL},
     [LABEL_ACCOUNT] = {"operation", account_values, MA_COUNT(account_values), NULL},
+    [LABEL_LEAVING] = {"step", leaving_values, MA_COUNT(leaving_values), NULL},
     [LABEL_GRANT] = {"grant", grant_values, MA_COUNT(grant_values), NULL},
     [LABEL_CHANNEL] = {"channel", channel_values, MA_COUNT(channel_values), NULL},
     [LABEL_OUTBOX] = {"state", outbox_values, MA_COUNT(outbox_values), NULL},

@@ -12,6 +12,7 @@
 #include "ma/assurance.h"
 #include "ma/dpop.h"
 #include "ma/id.h"
+#include "ma/leaving.h"
 #include "ma/oauth.h"
 #include "ma/signin.h"
 #include "ma/web.h"
@@ -165,6 +166,13 @@ const char *ma_api_audience(struct ma_ctx *ctx);
 /* Whether what the client may have needs no consent, or a stored one covers it. Any lane. */
 MA_MUST_USE int ma_consent_covers(struct ma_ctx *ctx, const struct ma_state_client *client, struct ma_span user_id,
                                   const struct ma_granted *g, bool *ret);
+
+/* --- users who are about to be deleted (leaving.c) --- */
+
+/* Whether this user may not have this: while there is time they may sign in for a token that only keeps the account. */
+bool ma_leaving_stops(const struct ma_ctx *ctx, const struct ma_user *u, const struct ma_granted *g);
+/* MA_OK, or the answer of the token service. */
+MA_MUST_USE int ma_refuse_leaving(struct ma_ctx *ctx, const struct ma_user *u, const struct ma_granted *g);
 
 /* --- assurance (assure.c) --- */
 

@@ -169,6 +169,7 @@ enum ma_login_step {
     MA_STEP_ENROL,     /* one of l->enrol_open must be enrolled */
     MA_STEP_OFFER,     /* or may be */
     MA_STEP_CONFIRM,   /* the code, or the key, of an enrolment under way */
+    MA_STEP_LEAVING,   /* the account is about to be deleted: it may be kept, and nothing else be done */
     MA_STEP_CONSENT,
     MA_STEP_UNMET, /* one of l->missing is asked for, and can neither be shown nor enrolled */
     MA_STEP_DONE,
@@ -269,6 +270,9 @@ MA_MUST_USE int ma_page_recovery(struct ma_ctx *ctx, struct ma_login *l);
 MA_MUST_USE int ma_page_consent(struct ma_ctx *ctx, struct ma_login *l);
 /* Marks a page that goes on by itself: the script asks whether it may, without one the browser loads it anew. */
 void ma_html_wait(struct ma_html *h, const struct ma_login *l);
+MA_MUST_USE int ma_page_leaving(struct ma_ctx *ctx, struct ma_login *l);
+/* The paragraph about a deletion that was asked for. */
+void ma_html_leaving(struct ma_html *h, const struct ma_user *u);
 /* The paragraph about what happened last; nothing for MA_NOTE_NONE. */
 void ma_html_note(struct ma_html *h, const struct ma_login *l);
 /* Attributes of the field that the note is about: " aria-…", or "". Static. */

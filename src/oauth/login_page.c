@@ -67,6 +67,8 @@ static int show(struct ma_ctx *ctx, struct ma_login *l, enum ma_login_step step)
         return ma_page_confirm(ctx, l);
     case MA_STEP_CONSENT:
         return ma_page_consent(ctx, l);
+    case MA_STEP_LEAVING:
+        return ma_page_leaving(ctx, l);
     case MA_STEP_UNMET:
         return ma_page_unmet(ctx, l);
     case MA_STEP_DONE:

@@ -343,6 +343,15 @@ static int act_leave(struct ma_ctx *ctx, struct ma_login *l)
     return MA_OK;
 }
 
+/* Too late: the next look at the row says so. */
+static int act_keep(struct ma_ctx *ctx, struct ma_login *l)
+{
+    bool stays = false;
+    (void)l;
+    int r = ma_return(ctx, "sign_in", &stays);
+    return r == MA_E_CONFLICT ? MA_OK : r;
+}
+
 static int act_restart(struct ma_ctx *ctx, struct ma_login *l)
 {
     (void)ctx;
@@ -366,7 +375,8 @@ static const struct action {
     {"continue", IN(RECOVERY), act_continue},
     {"allow", IN(CONSENT), act_allow},
     {"deny", IN(CONSENT), act_deny},
-    {"leave", IN(UNMET), act_leave},
+    {"leave", IN(UNMET) | IN(LEAVING), act_leave},
+    {"keep", IN(LEAVING), act_keep},
     {"restart", ANY_STEP, act_restart},
 };
 #undef IN

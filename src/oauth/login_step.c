@@ -57,6 +57,8 @@ static int may_have(struct ma_ctx *ctx, struct ma_login *l, enum ma_login_step *
     *ret = MA_STEP_DONE;
     if (l->user.blocked)
         return refused(l, "access_denied", "user is blocked", ret);
+    if (ma_user_is_leaving(&l->user) && !ma_user_may_return(&l->user, ctx->now_ms))
+        return refused(l, "access_denied", "The account is deleted", ret);
     if (l->req.hint_sub.p && !ma_span_eq(l->req.hint_sub, l->user.user_id))
         return refused(l, "login_required", "Another user signed in than the one of the id_token_hint", ret);
     if (l->req.organization.p && !(o && ma_state_is_member(o, l->user.user_id)))
@@ -175,6 +177,18 @@ static int consent(struct ma_ctx *ctx, struct ma_login *l, enum ma_login_step *r
     return MA_OK;
 }
 
+/* Once everything was shown that the user has to show: before the account may be set up further or used. */
+static int leaving(struct ma_ctx *ctx, struct ma_login *l, enum ma_login_step *ret)
+{
+    bool shown = *ret == MA_STEP_DONE || *ret == MA_STEP_OFFER || *ret == MA_STEP_ENROL;
+    if (!shown || !ma_leaving_stops(ctx, &l->user, &l->granted))
+        return MA_OK;
+    if (l->st.left)
+        return refused(l, "access_denied", "The user lets the account be deleted", ret);
+    *ret = MA_STEP_LEAVING;
+    return MA_OK;
+}
+
 int ma_login_examine(struct ma_ctx *ctx, struct ma_login *l, enum ma_login_step *ret)
 {
     bool known = false;
@@ -191,6 +205,8 @@ int ma_login_examine(struct ma_ctx *ctx, struct ma_login *l, enum ma_login_step 
         return MA_OK;
     }
     r = judge(ctx, l, ret);
+    if (r == MA_OK)
+        r = leaving(ctx, l, ret);
     return r == MA_OK && *ret == MA_STEP_DONE ? consent(ctx, l, ret) : r;
 }
 
@@ -260,7 +276,7 @@ int ma_login_advance(struct ma_ctx *ctx, struct ma_login *l, bool may_send)
     if (step == MA_STEP_CHALLENGE)
         return ma_login_choice(l, l->st.method) ? MA_OK : ma_login_choose(ctx, l, preferred(l)->id, may_send);
     forget_method(l);
-    if (l->assured && !l->st.session_id.p)
+    if (l->assured && !l->st.session_id.p && step != MA_STEP_LEAVING)
         return ma_browser_session_begin(ctx, l->user.user_id, l->req.organization, &l->st.authn, &l->st.session_id,
                                         &l->new_cookie);
     return MA_OK;

@@ -389,6 +389,8 @@ static int associate(struct ma_ctx *ctx)
     int r = load_bearer(ctx, c);
     if (r != MA_OK)
         return r;
+    if (ma_user_is_leaving(&c->user)) /* such an account is not set up any further */
+        return ma_oauth_fail(ctx, 403, "access_denied", "The account is about to be deleted.");
     if (ma_factors_bits(c->v, c->n) != 0)
         return ma_oauth_fail(ctx, 400, "invalid_request", "User is already enrolled");
     ctx->who.user_id = c->user.user_id;

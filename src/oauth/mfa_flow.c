@@ -120,7 +120,9 @@ static int grant_again(struct ma_ctx *ctx, struct ma_oauth *o, const struct ma_p
         return ma_oauth_fail(ctx, 403, "unauthorized", "user is blocked");
     if (!ma_scope_grant(ctx, o->client, &is->user, p->audience, p->scope, &is->granted, &why))
         return ma_oauth_fail(ctx, 403, "access_denied", why);
-    int r = ma_require_consent(ctx, is);
+    int r = ma_refuse_leaving(ctx, &is->user, &is->granted);
+    if (r == MA_OK)
+        r = ma_require_consent(ctx, is);
     return r == MA_OK ? ma_still_member(ctx, p->org_id, is->user.user_id) : r;
 }
 
@@ -221,6 +223,8 @@ int ma_login_finish(struct ma_ctx *ctx, struct ma_oauth *o, const struct ma_user
     if (!ma_scope_grant(ctx, o->client, user, o->in.audience, o->in.scope, &is->granted, &why))
         return ma_oauth_fail(ctx, 403, "access_denied", why);
     int r = ma_oauth_require_dpop(ctx, o, is->granted.audience);
+    if (r == MA_OK)
+        r = ma_refuse_leaving(ctx, user, &is->granted);
     if (r == MA_OK)
         r = ma_require_consent(ctx, is);
     if (r == MA_OK)

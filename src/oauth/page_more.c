@@ -102,6 +102,9 @@ static const struct {
     {"read:me:activity", "See what happened to your account"},
     {"read:me:profile", "See your profile"},
     {"update:me:profile", "Change your profile"},
+    {"create:me:exports", "Have a copy of everything about you made"},
+    {"read:me:exports", "Fetch the copy of everything about you"},
+    {"delete:me:account", "Delete your account"},
 };
 
 static void scope_line(struct ma_html *h, struct ma_span scope)

@@ -147,7 +147,7 @@ static bool may_look(const struct ma_oauth *o, const struct ma_token *t)
 static bool user_lives(struct ma_ctx *ctx, struct ma_span user_id)
 {
     struct ma_user u;
-    return ma_user_get(ctx->db, ctx->arena, user_id, &u) == MA_OK && !u.blocked;
+    return ma_user_get(ctx->db, ctx->arena, user_id, &u) == MA_OK && !u.blocked && !ma_user_is_leaving(&u);
 }
 
 int ma_op_introspect(struct ma_ctx *ctx)

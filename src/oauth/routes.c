@@ -47,6 +47,8 @@ static const struct ma_route page_routes[] = {
     PAGE(MA_POST, MA_UNDO_PATH, "notMePost", SECURITY_FORM, ma_op_undo_post),
     PAGE(MA_GET, MA_RESET_PATH, "newPasswordPage", 0, ma_op_reset_page),
     PAGE(MA_POST, MA_RESET_PATH, "newPasswordPost", SECURITY_FORM, ma_op_reset_post),
+    PAGE(MA_GET, MA_RESTORE_PATH, "keepAccountPage", 0, ma_op_restore_page),
+    PAGE(MA_POST, MA_RESTORE_PATH, "keepAccountPost", SECURITY_FORM, ma_op_restore_post),
 };
 
 const struct ma_route *ma_page_routes(size_t *ret_n)

@@ -28,5 +28,7 @@ int ma_op_undo_page(struct ma_ctx *ctx);
 int ma_op_undo_post(struct ma_ctx *ctx);
 int ma_op_reset_page(struct ma_ctx *ctx);
 int ma_op_reset_post(struct ma_ctx *ctx);
+int ma_op_restore_page(struct ma_ctx *ctx);
+int ma_op_restore_post(struct ma_ctx *ctx);
 
 #endif

@@ -17,6 +17,7 @@ static const char *const promises[MA_EVENT__COUNT] = {
     [MA_EVENT_PASSWORD_CHANGED] = "The new password stops working, and you are sent a link to set your own.",
     [MA_EVENT_ACCOUNT_ADDED] = "The connected account is removed.",
     [MA_EVENT_ACCOUNT_REMOVED] = "A removed connection cannot be restored: you would have to connect the account anew.",
+    [MA_EVENT_DATA_EXPORTED] = "The copy is deleted. What was fetched already cannot be called back.",
     [MA_EVENT_ADDRESS_CHANGED] = "The contact data cannot be changed back here: the operator is told.",
 };
 

@@ -93,6 +93,8 @@ static int fill(struct ma_ctx *ctx, struct ma_oauth *o, const struct ma_code *co
         return ma_oauth_fail(ctx, 403, "access_denied", why);
     r = ma_oauth_require_dpop(ctx, o, is->granted.audience);
     if (r == MA_OK)
+        r = ma_refuse_leaving(ctx, &is->user, &is->granted);
+    if (r == MA_OK)
         r = ma_signin_factors(ctx, &is->user, v, &n);
     if (r == MA_OK)
         r = ma_require_consent(ctx, is);

@@ -66,6 +66,8 @@ static int find_user(struct ma_ctx *ctx, const struct ma_family *f, struct ma_us
         return refuse(ctx, f, "The refresh_token was generated for a user who doesn't exist anymore.");
     if (r == MA_OK && ret->blocked)
         return refuse(ctx, f, "user is blocked");
+    if (r == MA_OK && ma_user_is_leaving(ret))
+        return refuse(ctx, f, "The account is about to be deleted.");
     return r;
 }
 

@@ -170,7 +170,7 @@ static int find_user(struct ma_ctx *ctx, const struct ma_oauth *o, struct ma_spa
         return ma_oauth_fail(ctx, 400, "invalid_request", "subject_token_type is not supported.");
     if (r == MA_OK)
         r = ma_user_get(ctx->db, ctx->arena, *ret, &u);
-    if (r == MA_E_NOTFOUND || (r == MA_OK && u.blocked))
+    if (r == MA_E_NOTFOUND || (r == MA_OK && (u.blocked || ma_user_is_leaving(&u))))
         return refuse_subject(ctx);
     return r;
 }

@@ -96,8 +96,8 @@ int ma_op_userinfo(struct ma_ctx *ctx)
         return refuse(ctx, dpop.p ? "DPoP" : "Bearer", "invalid_token", "the token was revoked");
     if (r == MA_OK)
         r = ma_user_get(ctx->db, ctx->arena, t.sub, &u);
-    if (r == MA_E_NOTFOUND || (r == MA_OK && u.blocked))
-        return refuse(ctx, "Bearer", "invalid_token", "the user is gone or blocked");
+    if (r == MA_E_NOTFOUND || (r == MA_OK && (u.blocked || ma_user_is_leaving(&u))))
+        return refuse(ctx, "Bearer", "invalid_token", "the user is gone, leaving or blocked");
     if (r != MA_OK)
         return r;
     ma_reply_json(ctx, 200, &w);

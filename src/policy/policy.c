@@ -16,6 +16,8 @@ static enum ma_policy_verdict who_may_call(const struct ma_policy_in *in)
         return MA_PV_UNKNOWN_USER;
     if (in->user_blocked)
         return MA_PV_BLOCKED;
+    if (in->user_leaving)
+        return MA_PV_LEAVING;
     if (in->access == MA_PA_DENY_ALL)
         return MA_PV_DENY_ALL;
     /* A client nobody registered cannot be judged first-party, so it is refused under every access policy. */
@@ -73,6 +75,8 @@ const char *ma_policy_text(enum ma_policy_verdict v)
         return "The token's user is not known here.";
     case MA_PV_BLOCKED:
         return "The user is blocked.";
+    case MA_PV_LEAVING:
+        return "The account is about to be deleted. It can only be kept: POST /me/v1/account/restore.";
     case MA_PV_MACHINE:
         return "Tokens from the client credentials grant cannot use this API: client access is deny_all.";
     case MA_PV_DENY_ALL:

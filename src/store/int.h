@@ -206,7 +206,25 @@
     X(PUSH_TRANSACTION_ANSWER)                                                                                         \
     X(PUSH_TRANSACTION_SUPERSEDE)                                                                                      \
     X(PUSH_TRANSACTION_EXPIRE)                                                                                         \
-    X(PUSH_CHALLENGE_SUPERSEDE)
+    X(PUSH_CHALLENGE_SUPERSEDE)                                                                                        \
+    X(EXPORT_INSERT)                                                                                                   \
+    X(EXPORT_GET)                                                                                                      \
+    X(EXPORT_NEXT)                                                                                                     \
+    X(EXPORT_BEGIN)                                                                                                    \
+    X(EXPORT_FINISH)                                                                                                   \
+    X(EXPORT_DROP)                                                                                                     \
+    X(EXPORT_DROP_OTHERS)                                                                                              \
+    X(EXPORT_LAPSED)                                                                                                   \
+    X(EXPORT_PART_INSERT)                                                                                              \
+    X(EXPORT_PART_GET)                                                                                                 \
+    X(EXPORT_PARTS_DROP)                                                                                               \
+    X(EXPORT_PARTS_DROP_ALL)                                                                                           \
+    X(LEAVING_BEGIN)                                                                                                   \
+    X(LEAVING_END)                                                                                                     \
+    X(LEAVING_BY_LINK)                                                                                                 \
+    X(LEAVING_DUE)                                                                                                     \
+    X(LEAVING_ERASE)                                                                                                   \
+    X(LEAVING_COUNT)
 
 #define MA_QUERY_ID(name) MA_Q_##name,
 enum ma_sql_ids { MA_QUERIES(MA_QUERY_ID) MA_Q__COUNT };

@@ -7,7 +7,10 @@
 
 MA_QUERY(OWNED_USER, "SELECT user_id, email, email_verified, name, phone_number, connection, roles, permissions, "
                      "blocked, created_at, updated_at, tokens_after, given_name, family_name, nickname, picture, "
-                     "user_metadata FROM users WHERE user_id = $1");
+                     "user_metadata, leaving_since, leaves_at FROM users WHERE user_id = $1");
+MA_QUERY(OWNED_EXPORT, "SELECT id, status, reason, attempts, size, created_at, ready_at, expires_at FROM exports WHERE "
+                       "user_id = $1 ORDER BY id");
+MA_QUERY(OWNED_EXPORT_PART, "SELECT id FROM export_parts WHERE user_id = $1 ORDER BY id");
 MA_QUERY(OWNED_PASSWORD,
          "SELECT created_at, changed_at, must_reset, used_at, used_ip, used_agent FROM passwords WHERE user_id = $1");
 MA_QUERY(OWNED_HISTORY, "SELECT seq, created_at FROM password_history WHERE user_id = $1 ORDER BY seq");
@@ -57,12 +60,13 @@ MA_QUERY(OWNED_PUSH_TRANSACTION, "SELECT method_id, state, reason, created_at, e
 MA_QUERY(OBJECT_NEXT, "SELECT kind, key, json FROM objects WHERE kind = $1 AND key > $2 ORDER BY key LIMIT 1");
 
 static const struct ma_owned_column c_users[] = {
-    {"user_id", MA_OWNED_TEXT},    {"email", MA_OWNED_TEXT},        {"email_verified", MA_OWNED_BOOL},
-    {"name", MA_OWNED_TEXT},       {"phone_number", MA_OWNED_TEXT}, {"connection", MA_OWNED_TEXT},
-    {"roles", MA_OWNED_JSON},      {"permissions", MA_OWNED_JSON},  {"blocked", MA_OWNED_BOOL},
-    {"created_at", MA_OWNED_TIME}, {"updated_at", MA_OWNED_TIME},   {"tokens_after", MA_OWNED_TIME},
-    {"given_name", MA_OWNED_TEXT}, {"family_name", MA_OWNED_TEXT},  {"nickname", MA_OWNED_TEXT},
-    {"picture", MA_OWNED_TEXT},    {"user_metadata", MA_OWNED_JSON}};
+    {"user_id", MA_OWNED_TEXT},    {"email", MA_OWNED_TEXT},         {"email_verified", MA_OWNED_BOOL},
+    {"name", MA_OWNED_TEXT},       {"phone_number", MA_OWNED_TEXT},  {"connection", MA_OWNED_TEXT},
+    {"roles", MA_OWNED_JSON},      {"permissions", MA_OWNED_JSON},   {"blocked", MA_OWNED_BOOL},
+    {"created_at", MA_OWNED_TIME}, {"updated_at", MA_OWNED_TIME},    {"tokens_after", MA_OWNED_TIME},
+    {"given_name", MA_OWNED_TEXT}, {"family_name", MA_OWNED_TEXT},   {"nickname", MA_OWNED_TEXT},
+    {"picture", MA_OWNED_TEXT},    {"user_metadata", MA_OWNED_JSON}, {"leaving_since", MA_OWNED_TIME},
+    {"leaves_at", MA_OWNED_TIME}};
 static const struct ma_owned_column c_passwords[] = {{"created_at", MA_OWNED_TIME}, {"changed_at", MA_OWNED_TIME},
                                                      {"must_reset", MA_OWNED_BOOL}, {"used_at", MA_OWNED_TIME},
                                                      {"used_ip", MA_OWNED_TEXT},    {"used_agent", MA_OWNED_TEXT}};
@@ -145,6 +149,10 @@ static const struct ma_owned_column c_notices[] = {{"id", MA_OWNED_TEXT},       
                                                    {"subject", MA_OWNED_TEXT},    {"info", MA_OWNED_SEALED},
                                                    {"outcome", MA_OWNED_TEXT},    {"created_at", MA_OWNED_TIME},
                                                    {"expires_at", MA_OWNED_TIME}, {"used_at", MA_OWNED_TIME}};
+static const struct ma_owned_column c_exports[] = {
+    {"id", MA_OWNED_TEXT},  {"status", MA_OWNED_TEXT},     {"reason", MA_OWNED_TEXT},   {"attempts", MA_OWNED_INT},
+    {"size", MA_OWNED_INT}, {"created_at", MA_OWNED_TIME}, {"ready_at", MA_OWNED_TIME}, {"expires_at", MA_OWNED_TIME}};
+static const struct ma_owned_column c_export_parts[] = {{"id", MA_OWNED_TEXT}};
 static const struct ma_owned_column c_password_resets[] = {
     {"created_at", MA_OWNED_TIME}, {"expires_at", MA_OWNED_TIME}, {"used_at", MA_OWNED_TIME}};
 
@@ -163,7 +171,7 @@ static const struct ma_owned_column c_push_transactions[] = {
 #table, &ma_q_OWNED_##NAME, c_##table, MA_COUNT(c_##table), withheld                                           \
     }
 static const struct ma_owned_table tables[] = {
-    TABLE(USER, users, ""),
+    TABLE(USER, users, "restore_mac pseudonym"),
     TABLE(PASSWORD, passwords, "user_id hash"),
     TABLE(HISTORY, password_history, "user_id hash"),
     TABLE(METHOD, methods, "user_id secret last_step"),
@@ -188,6 +196,8 @@ static const struct ma_owned_table tables[] = {
     TABLE(RESET, password_resets, "user_id token_mac"),
     TABLE(PUSH_DEVICE, push_devices, "user_id ticket_mac seed push_token token_mac"),
     TABLE(PUSH_TRANSACTION, push_transactions, "user_id token_mac challenge_id answer_mac number_mac"),
+    TABLE(EXPORT, exports, "user_id"),
+    TABLE(EXPORT_PART, export_parts, "user_id sealed"),
 };
 
 const struct ma_owned_table *ma_owned_tables(size_t *ret_n)

@@ -28,6 +28,8 @@
     X(OWNED_PUSH_DEVICE)                                                                                               \
     X(OWNED_PUSH_TRANSACTION)                                                                                          \
     X(OWNED_RESET)                                                                                                     \
+    X(OWNED_EXPORT)                                                                                                    \
+    X(OWNED_EXPORT_PART)                                                                                               \
     X(OBJECT_NEXT)
 
 #endif

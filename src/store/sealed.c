@@ -63,6 +63,9 @@ MA_QUERY(SEALED_COUNT_PUSH_SEED, COUNT("push_devices", "seed"));
 MA_QUERY(SEALED_LIST_PUSH_TOKEN, LIST_BY_USER("push_devices", "push_token", ""));
 MA_QUERY(SEALED_PUT_PUSH_TOKEN, PUT_BY_USER("push_devices", "push_token"));
 MA_QUERY(SEALED_COUNT_PUSH_TOKEN, COUNT("push_devices", "push_token"));
+MA_QUERY(SEALED_LIST_EXPORT_PART, LIST_BY_USER("export_parts", "sealed", ""));
+MA_QUERY(SEALED_PUT_EXPORT_PART, PUT_BY_USER("export_parts", "sealed"));
+MA_QUERY(SEALED_COUNT_EXPORT_PART, COUNT("export_parts", "sealed"));
 MA_QUERY(SEALED_LIST_OBJECT,
          "SELECT kind, key, name, name, kind || '|' || key, '', sealed FROM object_secrets WHERE (kind, key, name) > "
          "($1, $2, $3) AND " STALE("sealed") "ORDER BY kind, key, name LIMIT $5");
@@ -97,6 +100,7 @@ static const struct ma_sealed_column columns[] = {
     COLUMN(NOTICE_KEPT, "notices", "kept", MA_SEALED_BLOB, 1, false),
     COLUMN(PUSH_SEED, "push_devices", "seed", MA_SEALED_BLOB, 2, false),
     COLUMN(PUSH_TOKEN, "push_devices", "push_token", MA_SEALED_BLOB, 2, false),
+    COLUMN(EXPORT_PART, "export_parts", "sealed", MA_SEALED_BLOB, 2, false),
     COLUMN(FLOW, "flows", "data", MA_SEALED_FLOW, 1, true),
 };
 

@@ -20,6 +20,7 @@
     MA_SEALED_TRIPLE(X, NOTICE_KEPT)                                                                                   \
     MA_SEALED_TRIPLE(X, PUSH_SEED)                                                                                     \
     MA_SEALED_TRIPLE(X, PUSH_TOKEN)                                                                                    \
+    MA_SEALED_TRIPLE(X, EXPORT_PART)                                                                                   \
     MA_SEALED_TRIPLE(X, FLOW)
 
 #endif

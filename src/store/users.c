@@ -8,7 +8,7 @@
 #define USER_COLUMNS                                                                                                   \
     "user_id, email, email_verified, name, phone_number, connection, roles, permissions, blocked, created_at, "        \
     "updated_at"
-#define USER_READ USER_COLUMNS ", tokens_after, given_name, family_name, nickname, picture"
+#define USER_READ USER_COLUMNS ", tokens_after, given_name, family_name, nickname, picture, leaving_since, leaves_at"
 #define USER_INSERT_TEXT "INSERT INTO users (" USER_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 
 MA_QUERY(USER_GET, "SELECT " USER_READ " FROM users WHERE user_id = $1");
@@ -51,6 +51,8 @@ static int read_user(struct ma_stmt *st, struct ma_arena *a, size_t i, void *ret
         .family_name = ma_store_col(st, 13, a, &err),
         .nickname = ma_store_col(st, 14, a, &err),
         .picture = ma_store_col(st, 15, a, &err),
+        .leaving_since = ma_col_int(st, 16),
+        .leaves_at = ma_col_int(st, 17),
     };
     return err;
 }

@@ -18,11 +18,12 @@ const ELSEWHERE = {
   ...Object.fromEntries(['breached_file', 'breached_at_login'].map((k) => [`password_policy.${k}`, 'breached.test.mjs'])),
   ...Object.fromEntries(['retention_days', 'webhook', 'webhook_secret', 'webhook_batch'].map((k) => [`audit.${k}`, 'audit.test.mjs'])),
   ...Object.fromEntries(['factor_added', 'factor_removed', 'factor_changed', 'recovery_code_replaced', 'recovery_code_used', 'password_changed', 'account_added',
-    'account_removed', 'address_changed', 'undo_ttl', 'reset_ttl', 'changes_per_hour'].map((k) => [`notifications.${k}`, 'notices.test.mjs'])),
+    'account_removed', 'address_changed', 'data_exported', 'undo_ttl', 'reset_ttl', 'changes_per_hour'].map((k) => [`notifications.${k}`, 'notices.test.mjs'])),
   ...Object.fromEntries(['user_login_failures', 'method_failures_per_hour', 'messages_per_address', 'signups_per_address'].map((k) => [`rate_limit.${k}`, 'abuse.test.mjs'])),
   ...Object.fromEntries(['fcm_credentials', 'fcm_url', 'apns_key', 'apns_key_id', 'apns_team_id', 'apns_topic', 'apns_sandbox', 'apns_url', 'apns_alert',
     'push_token', 'ca_file'].map((k) => [`delivery.${k}`, 'push-delivery.test.mjs'])),
   ...Object.fromEntries(['policy.push_number_matching', 'rate_limit.push_per_minute', 'rate_limit.push_rejections_per_hour'].map((k) => [k, 'push-login.test.mjs'])),
+  ...Object.fromEntries(['account.grace_period', 'account.delete_step_up', 'account.export_ttl', 'rate_limit.exports_per_day'].map((k) => [k, 'leaving.test.mjs'])),
 };
 
 async function reload(d, over) {

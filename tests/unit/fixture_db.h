@@ -13,6 +13,7 @@
 
 #include "../../src/db/int.h"
 #include "ma/crypto.h"
+#include "ma/leavers.h"
 #include "ma/store.h"
 #include "ma/vault.h"
 
@@ -135,7 +136,15 @@ static UNUSED_OK void fixture_unreleased(void)
     T_OK(ma_vault_seal(vault, arena, &info, MA_LIT("{\"what\":\"the authenticator app\",\"browser\":\"Firefox\"}"),
                        &n.info));
     T_OK(ma_vault_seal(vault, arena, &kept, MA_LIT("{\"id\":\"totp|dev_0\",\"secret\":\"seed of alice\"}"), &n.kept));
+    struct ma_export e = {.user_id = alice, .id = MA_LIT("exp_1"), .created_at = NOW};
+    const struct ma_seal_id part = {"export_parts", "sealed", MA_LIT("exp_1.000001"), alice};
+    struct ma_span sealed;
+    T_OK(ma_vault_seal(vault, arena, &part, MA_LIT("{\"all\":\"of alice\"}\n"), &sealed));
     T_OK(ma_db_begin(db));
+    T_OK(ma_export_insert(db, &e));
+    T_OK(ma_export_part_put(db, alice, part.row, sealed));
+    T_OK(ma_revoke_token(db, alice, MA_LIT("jti-of-a-token"), NOW));
+    T_OK(ma_known_address_put(db, alice, n.token_mac, NOW));
     T_OK(ma_notice_insert(db, &n));
     T_OK(ma_reset_insert(db, &reset));
     T_OK(ma_db_commit(db));

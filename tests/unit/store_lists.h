@@ -27,7 +27,9 @@ static const char *const owned[] = {"users",
                                     "notices",
                                     "password_resets",
                                     "push_devices",
-                                    "push_transactions"};
+                                    "push_transactions",
+                                    "exports",
+                                    "export_parts"};
 /* The sweeps, the listing of users and the courier work for all users; a browser brings a ticket, a state or a cookie,
  * a client a code or a token that names the row, a device its ticket, its id or the token of a transaction; a
  * provider's account is looked up to see whose it is, and sign-in begins with whom somebody says to be. */
@@ -74,6 +76,11 @@ static const char *const for_all_users[] = {"USER_LIST",
                                             "NOTICE_EXPIRE",
                                             "RESET_BY_TOKEN",
                                             "RESET_EXPIRE",
+                                            "EXPORT_NEXT",
+                                            "EXPORT_LAPSED",
+                                            "LEAVING_BY_LINK",
+                                            "LEAVING_DUE",
+                                            "LEAVING_COUNT",
                                             NULL};
 
 #endif

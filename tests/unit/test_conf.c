@@ -584,7 +584,7 @@ START_TEST(reference_has_every_key)
         ck_assert_msg(strstr(reference, row) != NULL, "no row for %s", name);
         keys++;
     }
-    ck_assert_uint_eq(keys, 120);
+    ck_assert_uint_eq(keys, 125);
     ck_assert_ptr_nonnull(strstr(reference, "**`issuer \"URL\" { }`**"));
     ck_assert_ptr_nonnull(strstr(reference, "**`rate_limit { }`**"));
     free(example);

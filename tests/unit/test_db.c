@@ -128,7 +128,15 @@ static const struct ma_sql BEFORE_2[] = {{54, "DROP TABLE push_transactions"},
                                          {50, "ALTER TABLE users DROP COLUMN family_name"},
                                          {51, "ALTER TABLE users DROP COLUMN nickname"},
                                          {52, "ALTER TABLE users DROP COLUMN picture"},
-                                         {53, "ALTER TABLE users DROP COLUMN user_metadata"}};
+                                         {53, "ALTER TABLE users DROP COLUMN user_metadata"},
+                                         {57, "DROP INDEX users_leaving"},
+                                         {58, "DROP INDEX users_restore"},
+                                         {59, "ALTER TABLE users DROP COLUMN leaving_since"},
+                                         {60, "ALTER TABLE users DROP COLUMN leaves_at"},
+                                         {61, "ALTER TABLE users DROP COLUMN restore_mac"},
+                                         {62, "ALTER TABLE users DROP COLUMN pseudonym"},
+                                         {63, "DROP TABLE exports"},
+                                         {64, "DROP TABLE export_parts"}};
 static const struct ma_sql MADE_LATER = {
     19,
     "SELECT (SELECT count(*) FROM credentials) + (SELECT count(*) FROM connects) + (SELECT count(*) FROM accounts) + "
@@ -136,7 +144,7 @@ static const struct ma_sql MADE_LATER = {
     "(SELECT count(*) FROM codes) + (SELECT count(*) FROM families) + (SELECT count(*) FROM consents) + "
     "(SELECT count(*) FROM notices) + (SELECT count(*) FROM password_resets) + "
     "(SELECT count(*) FROM revocations) + (SELECT count(*) FROM known_addresses) + "
-    "(SELECT count(*) FROM shared_counters)"};
+    "(SELECT count(*) FROM shared_counters) + (SELECT count(*) FROM exports) + (SELECT count(*) FROM export_parts)"};
 static const struct ma_sql TOO_HIGH = {MA_SQL_MAX, "SELECT 1"};
 
 static int put(struct ma_db *db, const char *key, struct ma_span json)
@@ -287,8 +295,8 @@ START_TEST(test_migrate_fresh_and_again)
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
     T_OK(ma_db_stmt(writer, &MIGRATIONS, &st));
     T_OK(ma_stmt_step(st));
-    ck_assert_int_eq(ma_col_int(st, 0), 10);
-    ck_assert_int_eq(ma_col_int(st, 1), 10);
+    ck_assert_int_eq(ma_col_int(st, 0), 11);
+    ck_assert_int_eq(ma_col_int(st, 1), 11);
     ck_assert_int_eq(ma_col_int(st, 2), NOW);
 }
 END_TEST
@@ -304,7 +312,7 @@ START_TEST(test_migrate_from_the_first_version)
     struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
     T_OK(ma_db_stmt(writer, &MIGRATIONS, &st));
     T_OK(ma_stmt_step(st));
-    ck_assert_int_eq(ma_col_int(st, 0), 10);
+    ck_assert_int_eq(ma_col_int(st, 0), 11);
     ck_assert_int_eq(ma_col_int(st, 2), NOW);
     struct ma_stmt *rows MA_CLEANUP(ma_stmt_reset_p) = NULL;
     T_OK(ma_db_stmt(writer, &MADE_LATER, &rows));

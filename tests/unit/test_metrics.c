@@ -82,7 +82,9 @@ START_TEST(names_of_the_modules)
     ck_assert_str_eq(ma_metrics_label_value(MA_M_RATE_LIMITED, 0, MA_M_BUCKET_PUSH_REJECTED), "push_rejections");
     ck_assert_str_eq(ma_metrics_label_value(MA_M_PUSH, 0, MA_M_PUSH_EXPIRED), "expired");
     ck_assert_str_eq(ma_metrics_label_value(MA_M_RATE_LIMITED, 0, MA_M_BUCKET_PASSWORD_REUSE), "password_reuse");
-    ck_assert_ptr_null(ma_metrics_label_value(MA_M_RATE_LIMITED, 0, MA_M_BUCKET_PUSH_REJECTED + 1));
+    ck_assert_str_eq(ma_metrics_label_value(MA_M_RATE_LIMITED, 0, MA_M_BUCKET_EXPORTS), "exports");
+    ck_assert_ptr_null(ma_metrics_label_value(MA_M_RATE_LIMITED, 0, MA_M_BUCKET_EXPORTS + 1));
+    ck_assert_str_eq(ma_metrics_label_value(MA_M_LEAVING, 0, MA_M_ERASED), "erased");
 }
 END_TEST
 

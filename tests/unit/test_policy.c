@@ -14,9 +14,9 @@
 
 /* --- a second opinion: every rule that is broken, then the first of them --- */
 
-static const enum ma_policy_verdict order[] = {MA_PV_MACHINE,  MA_PV_UNKNOWN_USER,   MA_PV_BLOCKED,
-                                               MA_PV_DENY_ALL, MA_PV_UNKNOWN_CLIENT, MA_PV_THIRD_PARTY,
-                                               MA_PV_NO_GRANT, MA_PV_SCOPE,          MA_PV_STEP_UP};
+static const enum ma_policy_verdict order[] = {MA_PV_MACHINE,  MA_PV_UNKNOWN_USER,   MA_PV_BLOCKED,     MA_PV_LEAVING,
+                                               MA_PV_DENY_ALL, MA_PV_UNKNOWN_CLIENT, MA_PV_THIRD_PARTY, MA_PV_NO_GRANT,
+                                               MA_PV_SCOPE,    MA_PV_STEP_UP};
 
 static bool has(const struct ma_policy_in *in, ma_scopes bit)
 {
@@ -44,6 +44,7 @@ static struct ma_policy_out opinion(const struct ma_policy_in *in)
         [MA_PV_MACHINE] = in->client_credentials,
         [MA_PV_UNKNOWN_USER] = !in->user_known,
         [MA_PV_BLOCKED] = in->user_blocked,
+        [MA_PV_LEAVING] = in->user_leaving,
         [MA_PV_DENY_ALL] = in->access == MA_PA_DENY_ALL,
         [MA_PV_UNKNOWN_CLIENT] = !in->client_known,
         [MA_PV_THIRD_PARTY] = !in->client_first_party,
@@ -78,6 +79,7 @@ static struct ma_policy_in combination(unsigned bits, enum ma_policy_access acce
         .require_2fa = bits & 128,
         .has_factor = bits & 256,
         .amr_mfa = bits & 512,
+        .user_leaving = bits & 1024,
         .access = access,
         .now_s = NOW,
         .window_s = WINDOW,
@@ -115,14 +117,14 @@ static unsigned all_scopes(struct ma_policy_in *in)
 START_TEST(test_every_combination)
 {
     unsigned n = 0;
-    for (unsigned bits = 0; bits < 1024; bits++) {
+    for (unsigned bits = 0; bits < 2048; bits++) {
         struct ma_policy_in in = combination(bits, accesses[_i]);
         for (size_t t = 0; t < MA_COUNT(auth_times); t++) {
             in.auth_time_s = auth_times[t];
             n += all_scopes(&in);
         }
     }
-    ck_assert_uint_eq(n, 1024 * 256 * MA_COUNT(auth_times));
+    ck_assert_uint_eq(n, 2048 * 256 * MA_COUNT(auth_times));
 }
 END_TEST
 
@@ -147,6 +149,7 @@ enum change {
     NOTHING,
     NO_USER,
     BLOCKED,
+    LEAVING,
     MACHINE,
     DENY,
     NO_CLIENT,
@@ -174,6 +177,7 @@ static void apply_who(struct ma_policy_in *in, enum change c)
 {
     in->user_known &= c != NO_USER;
     in->user_blocked |= c == BLOCKED;
+    in->user_leaving |= c == LEAVING;
     in->client_credentials |= c == MACHINE;
     in->client_known &= c != NO_CLIENT;
     in->client_first_party &= c != THIRD;
@@ -211,6 +215,7 @@ static const struct {
     {"nothing wrong", {NOTHING}, MA_PV_ALLOW, 0},
     {"unknown user", {NO_USER}, MA_PV_UNKNOWN_USER, 0},
     {"blocked user", {BLOCKED}, MA_PV_BLOCKED, 0},
+    {"leaving user", {LEAVING}, MA_PV_LEAVING, 0},
     {"machine token", {MACHINE}, MA_PV_MACHINE, 0},
     {"deny_all", {DENY}, MA_PV_DENY_ALL, 0},
     {"unknown client", {NO_CLIENT}, MA_PV_UNKNOWN_CLIENT, 0},
@@ -242,7 +247,8 @@ static const struct {
 
     {"machine before unknown user", {MACHINE, NO_USER}, MA_PV_MACHINE, 0},
     {"unknown before blocked", {NO_USER, BLOCKED}, MA_PV_UNKNOWN_USER, 0},
-    {"blocked before deny_all", {BLOCKED, DENY}, MA_PV_BLOCKED, 0},
+    {"blocked before leaving", {BLOCKED, LEAVING}, MA_PV_BLOCKED, 0},
+    {"leaving before deny_all", {LEAVING, DENY}, MA_PV_LEAVING, 0},
     {"deny_all before unknown client", {DENY, NO_CLIENT}, MA_PV_DENY_ALL, 0},
     {"unknown client before third party", {NO_CLIENT, THIRD}, MA_PV_UNKNOWN_CLIENT, 0},
     {"third party before no grant", {THIRD, NO_GRANT}, MA_PV_THIRD_PARTY, 0},

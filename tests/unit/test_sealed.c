@@ -57,6 +57,7 @@ static const char *const open_blobs[] = {
     "shared_counters.key_mac",
     "audit_chain.head_hash",
     "audit_chain.mac",
+    "users.restore_mac",
 };
 
 static bool is_sealed(const char *name)

@@ -128,13 +128,9 @@ END_TEST
 /* Changing the keys of the vault goes through all there is, too; a whole table is nobody's. */
 static bool all_users(const char *name)
 {
-    static const char *const by_user[] = {"SEALED_PUT_METHOD",
-                                          "SEALED_PUT_ACCESS_TOKEN",
-                                          "SEALED_PUT_REFRESH_TOKEN",
-                                          "SEALED_PUT_CLAIMS",
-                                          "SEALED_PUT_PUSH_SEED",
-                                          "SEALED_PUT_PUSH_TOKEN",
-                                          NULL};
+    static const char *const by_user[] = {
+        "SEALED_PUT_METHOD",    "SEALED_PUT_ACCESS_TOKEN", "SEALED_PUT_REFRESH_TOKEN", "SEALED_PUT_CLAIMS",
+        "SEALED_PUT_PUSH_SEED", "SEALED_PUT_PUSH_TOKEN",   "SEALED_PUT_EXPORT_PART",   NULL};
     return listed(name, for_all_users) || listed(name, may_scan) ||
            (strncmp(name, "SEALED_", 7) == 0 && !listed(name, by_user));
 }

@@ -5,7 +5,8 @@ import { assert, Daemon, ORIGIN, SCOPES, client, grant, isProblem, user } from '
 import { Browser, PASSWORD } from './login.mjs';
 import { App, Prover, isIssued } from './oauth.mjs';
 
-export const ACCOUNT = ['read:me:sessions', 'delete:me:sessions', 'read:me:activity', 'read:me:profile', 'update:me:profile', 'read:me:consents', 'delete:me:consents'];
+export const ACCOUNT = ['read:me:sessions', 'delete:me:sessions', 'read:me:activity', 'read:me:profile', 'update:me:profile', 'read:me:consents', 'delete:me:consents',
+  'create:me:exports', 'read:me:exports', 'delete:me:account'];
 export const EVERY = [...SCOPES, ...ACCOUNT];
 export const WANTED = `openid profile offline_access ${EVERY.join(' ')}`;
 export const CHROME = 'Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36';

@@ -5,6 +5,7 @@ import { Page } from './login.mjs';
 
 export const UNDO = '/security/not-me';
 export const RESET = '/security/password';
+export const KEEP = '/security/keep-account';
 
 /* The link of a message; its token is a secret from here on. */
 export function linkOf(d, message) {
@@ -21,6 +22,7 @@ const SUBJECTS = {
   'factor-added': /^A way to sign in was added/, 'factor-removed': /^A way to sign in was removed/, 'factor-changed': /^A way to sign in was changed/,
   'recovery-code-replaced': /recovery code was replaced$/, 'recovery-code-used': /recovery code was used$/, 'password-changed': /password was changed$/,
   'account-added': /^An account was connected/, 'account-removed': /^A connected account was removed/, 'address-changed': /^The contact data/,
+  'data-exported': /^A copy of your data was asked for/, 'account-leaving': /is going to be deleted$/, 'account-restored': /account stays$/,
   'change-undone': /was reported$/, 'password-reset': /^Set a new password/,
 };
 export async function notice(d, name, to, ms = 15000) {
