@@ -32,6 +32,7 @@ export async function prepare() {
   const res = await fetch('/account/config.json', { mode: 'cors', credentials: 'same-origin' });
   config = await res.json();
   const now = Date.parse(res.headers.get('date') ?? '');
+  nonce[location.origin] = res.headers.get('dpop-nonce') ?? undefined;
   if (now && Math.abs(now - Date.now()) > 5000) skew = now - Date.now();
   const own = config.issuer === `${location.origin}/`;
   const meta = own ? {} : await (await fetch(`${config.issuer.replace(/\/$/, '')}/.well-known/openid-configuration`)).json();

@@ -4,6 +4,7 @@
 #include "int.h"
 
 #include "ma/app.h"
+#include "ma/dpop.h"
 #include "ma/limit.h"
 #include "ma/qr.h"
 #include "ma/web.h"
@@ -73,6 +74,14 @@ int ma_op_account_page(struct ma_ctx *ctx)
     return f ? put_file(ctx, f) : MA_E_NOTFOUND;
 }
 
+/* RFC 9449 §8.2: with the nonce at hand the first exchange needs no second try. */
+static void put_nonce(struct ma_ctx *ctx)
+{
+    char *nonce = ma_arena_alloc(ctx->arena, MA_DPOP_NONCE_LEN + 1);
+    if (nonce && ma_dpop_nonce(ctx->app->dpop, ctx->now_ms, nonce) == MA_OK)
+        ma_header(ctx, "DPoP-Nonce", nonce);
+}
+
 /* What the page has to know before anybody has signed in. "ready" tells that the client is there. */
 static int put_config(struct ma_ctx *ctx)
 {
@@ -85,6 +94,7 @@ static int put_config(struct ma_ctx *ctx)
     ma_reply_json(ctx, 200, &w);
     put_headers(ctx);
     ma_header(ctx, "Cache-Control", "no-store");
+    put_nonce(ctx);
     ma_jw_obj(&w);
     ma_jw_kcstr(&w, "issuer", own);
     ma_jw_kcstr(&w, "client_id", client_id);

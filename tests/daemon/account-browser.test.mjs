@@ -105,7 +105,13 @@ async function shot(page, name) {
 
 for (const [size, options] of [['desktop', DESKTOP], ['phone', PHONE]]) {
   test(`every view at ${size} size is accessible and fits`, { skip }, async (t) => {
-    const page = await visit(t, 'ann', options);
+    const page = await open(t, options);
+    const refused = [];
+    page.on('response', (r) => { if (r.status() >= 400) refused.push(`${r.status()} ${r.url()}`); });
+    await page.goto(`${d.base}/account`);
+    await signIn(page, 'ann');
+    await page.waitForURL(`${d.base}/account`);
+    await ready(page);
     assert.equal(await page.evaluate(() => document.documentElement.lang), options.locale.slice(0, 2));
     for (const view of VIEWS) await t.test(view, async () => {
       await go(page, view);
@@ -114,6 +120,7 @@ for (const [size, options] of [['desktop', DESKTOP], ['phone', PHONE]]) {
       assert.ok(wide <= 0, `${wide} pixels too wide`);
       await shot(page, `${view}-${size}`);
     });
+    await t.test('no request was refused', () => assert.deepEqual(refused, []));
     await t.test('tokens are nowhere a script of another visit would find them', async () => {
       const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie]));
       assert.doesNotMatch(kept, /eyJ|v1\.|verifier/);
