@@ -9,6 +9,7 @@
 
 #include "ma/api.h"
 #include "ma/oauth.h"
+#include "ma/ui.h"
 
 #define SC MA_SC_READ_METHODS
 
@@ -237,15 +238,17 @@ END_TEST
 
 START_TEST(test_route_texts)
 {
-    size_t n = 0, more = 0, pages = 0, lines = 0;
+    size_t n = 0, more = 0, pages = 0, n_ui = 0, lines = 0;
     const struct ma_route *routes = ma_api_routes(&n), *oauth = ma_oauth_routes(&more);
-    const struct ma_route *page = ma_page_routes(&pages);
+    const struct ma_route *page = ma_page_routes(&pages), *ui = ma_ui_routes(&n_ui);
     const char *text = ma_api_routes_text(arena), *md = ma_api_routes_markdown(arena);
     ck_assert_ptr_nonnull(text);
     ck_assert_ptr_nonnull(md);
     for (const char *p = text; *p; p++)
         lines += *p == '\n';
-    ck_assert_uint_eq(lines, n + more + pages);
+    ck_assert_uint_eq(lines, n + more + pages + n_ui);
+    for (size_t i = 0; i < n_ui; i++)
+        ck_assert_msg(strstr(text, ui[i].op) && strstr(md, ui[i].path), "%s", ui[i].op);
     for (size_t i = 0; i < pages; i++)
         ck_assert_msg(strstr(text, page[i].op) && strstr(md, page[i].path), "%s", page[i].op);
     for (size_t i = 0; i < n; i++)

@@ -11,8 +11,8 @@ const HEADERS = new Set(['date', 'connection', 'content-length', 'content-type',
   'x-ratelimit-limit', 'x-ratelimit-remaining', 'x-ratelimit-reset', 'x-auth0-error-kind', 'access-control-allow-origin', 'access-control-allow-methods', 'access-control-allow-headers', 'access-control-expose-headers',
   'access-control-max-age', 'content-security-policy', 'x-content-type-options', 'x-frame-options', 'referrer-policy', 'cross-origin-opener-policy', 'cross-origin-resource-policy', 'permissions-policy']);
 const ORIGINS = new Set(['http://localhost:3000', 'https://third.example', 'https://web.example', 'https://reader.example']);
-/* A target too long or not well-formed is refused on every path. */
-const BEYOND = /^status 4(00|14) is not in the document$/;
+/* A target too long or not well-formed is refused on every path, and a bent method is none of the operation. */
+const BEYOND = /^status 4(00|05|14) is not in (the document|conf\/openapi\.json for \w+)$/;
 const OAUTH = new Set(['error', 'error_description', 'error_uri', 'mfa_token', 'mfa_requirements']);
 const PROBLEM = new Set(['type', 'status', 'title', 'detail', 'validation_errors', 'instance']);
 
