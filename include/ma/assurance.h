@@ -7,6 +7,9 @@
 
 #include "ma/store.h"
 
+/* The acr of a sign-in with a second factor, and the acr_values that asks for one. */
+#define MA_ACR_MULTI_FACTOR "http://schemas.openid.net/pape/policies/2007/06/multi-factor"
+
 enum ma_assurance_rule { MA_RULE_NONE, MA_RULE_SKIP, MA_RULE_REQUIRE };
 
 struct ma_assurance_in {

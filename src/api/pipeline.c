@@ -2,6 +2,7 @@
  * The path of every request: API active → token → origin → rate limits → policy → media type →
  * the route's own steps. Each refusal has its own error.
  */
+#include "ma/assurance.h"
 #include "ma/api.h"
 
 #include <strings.h>
@@ -140,12 +141,13 @@ static int refuse_scope(struct ma_ctx *ctx, const struct ma_policy_in *in, ma_sc
     return MA_E_PROBLEM;
 }
 
-/* RFC 9470 §3 */
-static int refuse_step_up(struct ma_ctx *ctx)
+/* RFC 9470 §3: who has a second factor is asked for it. */
+static int refuse_step_up(struct ma_ctx *ctx, bool has_factor)
 {
     (void)ma_problem(ctx, MA_P_STEP_UP, NULL);
     ma_header(ctx, "WWW-Authenticate",
-              ma_arena_printf(ctx->arena, "Bearer error=\"insufficient_user_authentication\", max_age=%lld",
+              ma_arena_printf(ctx->arena, "Bearer error=\"insufficient_user_authentication\", %smax_age=%lld",
+                              has_factor ? "acr_values=\"" MA_ACR_MULTI_FACTOR "\", " : "",
                               (long long)ctx->conf->policy.step_up_window));
     return MA_E_PROBLEM;
 }
@@ -157,7 +159,7 @@ int ma_api_require_fresh(struct ma_ctx *ctx)
     in.require_2fa = true;
     if (r < 0)
         return r;
-    return ma_policy_decide(&in).verdict == MA_PV_STEP_UP ? refuse_step_up(ctx) : MA_OK;
+    return ma_policy_decide(&in).verdict == MA_PV_STEP_UP ? refuse_step_up(ctx, in.has_factor) : MA_OK;
 }
 
 static int policy(struct ma_ctx *ctx, const struct ma_state_client *client)
@@ -170,7 +172,7 @@ static int policy(struct ma_ctx *ctx, const struct ma_state_client *client)
     case MA_PV_SCOPE:
         return refuse_scope(ctx, &in, out.missing);
     case MA_PV_STEP_UP:
-        return refuse_step_up(ctx);
+        return refuse_step_up(ctx, in.has_factor);
     case MA_PV_UNKNOWN_USER:
     case MA_PV_BLOCKED:
     case MA_PV_LEAVING:

@@ -7,7 +7,6 @@
 #include "ma/crypto.h"
 
 enum { CLAIMS_MAX = 6144, USERINFO_TTL_S = 86400 };
-#define ACR_MULTI_FACTOR "http://schemas.openid.net/pape/policies/2007/06/multi-factor"
 
 struct made {
     struct ma_span access_token, id_token;
@@ -31,7 +30,7 @@ static void put_authn(struct ma_jw *w, const struct ma_issue *is)
         ma_jw_cstr(w, names[i]);
     ma_jw_arr_end(w);
     if (is->authn.amr & MA_AMR_MFA)
-        ma_jw_kcstr(w, "acr", ACR_MULTI_FACTOR);
+        ma_jw_kcstr(w, "acr", MA_ACR_MULTI_FACTOR);
 }
 
 static void put_span(struct ma_jw *w, const char *key, struct ma_span v)

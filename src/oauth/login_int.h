@@ -11,7 +11,6 @@
 #include "int.h"
 
 #define MA_LOGIN_KIND "login"
-#define MA_ACR_MULTI_FACTOR "http://schemas.openid.net/pape/policies/2007/06/multi-factor"
 #define MA_LOGIN_BODY_MAX 16384u
 #define MA_LOGIN_URL_MAX 32768u
 #define MA_LOGIN_FIELD_MAX 1024u   /* bytes of a text field of a form; identifiers and passwords */

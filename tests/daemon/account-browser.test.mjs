@@ -23,8 +23,8 @@ const PLATFORM = { protocol: 'ctap2', transport: 'internal', hasResidentKey: tru
 const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, colorScheme: 'dark', locale: 'de-DE' };
 const DESKTOP = { viewport: { width: 1280, height: 900 }, colorScheme: 'light', locale: 'en-GB' };
 const VIEWS = ['overview', 'methods', 'profile', 'devices', 'activity', 'connections', 'apps', 'data'];
-const EXTRA = ['read:me:consents', 'delete:me:consents', 'read:me:sessions', 'delete:me:sessions', 'read:me:activity', 'read:me:profile', 'update:me:profile'];
-const names = ['ann', 'ben', 'cid', 'dee', 'eve', 'fay', 'gus'];
+const EXTRA = ['read:me:consents', 'delete:me:consents', 'read:me:sessions', 'delete:me:sessions', 'read:me:activity', 'read:me:profile', 'update:me:profile', 'create:me:exports', 'read:me:exports', 'delete:me:account'];
+const names = ['ann', 'ben', 'cid', 'dee', 'eve', 'fay', 'gus', 'hal', 'ida'];
 
 let d;
 let acme;
@@ -342,12 +342,50 @@ test('a recent factor is asked for in place', { skip }, async (t) => {
     await page.context().clearCookies();
   });
   const [window] = await Promise.all([page.waitForEvent('popup'), within(page, 'Confirm')]);
-  await window.waitForLoadState();
-  if (await window.locator('#password').count()) await signIn(window, 'fay');
+  await signIn(window, 'fay');
   await label(window, 'Code').fill(s.code(key.secret, 1));
   await window.locator('form button').first().click();
   await gone(page);
   await label(page, 'Given name').waitFor();
+  quiet(page);
+});
+
+test('a copy of the data', { skip }, async (t) => {
+  const page = await visit(t, 'ida');
+  await go(page, 'data');
+  await press(page, 'Make a copy');
+  await page.getByText('The copy is ready').waitFor();
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'Download' }).click()]);
+  const copy = JSON.parse(fs.readFileSync(await download.path(), 'utf8'));
+  assert.ok(JSON.stringify(copy).includes('ida@example.com'));
+  assert.doesNotMatch(JSON.stringify(copy), /argon2|hal@example\.com/);
+  quiet(page);
+});
+
+test('leaving, and coming back by signing in', { skip }, async (t) => {
+  const page = await visit(t, 'hal');
+  await go(page, 'data');
+  await press(page, 'Delete my account');
+  await page.getByRole('dialog', { name: 'Delete your account' }).getByRole('button', { name: 'Delete my account' }).click();
+  await t.test('a recent second factor is asked for', async () => {
+    const ask = page.getByRole('dialog', { name: 'Please confirm that it is you' });
+    const [window] = await Promise.all([page.waitForEvent('popup'), ask.getByRole('button', { name: 'Confirm' }).click()]);
+    await press(window, 'Send a code');
+    const m = await d.spool.take({ channel: 'email', to: 'hal@example.com' });
+    await label(window, 'Code').fill(m.code);
+    await window.locator('form button').first().click();
+  });
+  await page.getByRole('dialog', { name: 'Your account is locked' }).waitFor();
+  await within(page, 'Close');
+  await page.getByText('You are signed out').waitFor();
+  await press(page, 'Sign in');
+  await signIn(page, 'hal');
+  await page.getByRole('heading', { name: 'Keep your account?' }).waitFor();
+  await accessible(page, 'the way back');
+  await page.locator('form button').first().click();
+  await page.waitForURL(`${d.base}/account`);
+  await ready(page);
+  await page.getByText('Hello Hal').waitFor();
   quiet(page);
 });
 

@@ -59,7 +59,7 @@ test('a fresh second factor', async (t) => {
   const refused = async (over) => {
     const res = await token(over).del(PATH);
     isProblem(res, 401, 'A0E-401-0004');
-    assert.match(res.headers['www-authenticate'], /insufficient_user_authentication.*max_age=900/);
+    assert.match(res.headers['www-authenticate'], /insufficient_user_authentication", acr_values="http:[^"]*multi-factor", max_age=900/);
     stays('fresh');
   };
   await t.test('without a factor: a sign-in just now', async () => {

@@ -23,6 +23,9 @@ const ELSEWHERE = {
   ...Object.fromEntries(['fcm_credentials', 'fcm_url', 'apns_key', 'apns_key_id', 'apns_team_id', 'apns_topic', 'apns_sandbox', 'apns_url', 'apns_alert',
     'push_token', 'ca_file'].map((k) => [`delivery.${k}`, 'push-delivery.test.mjs'])),
   ...Object.fromEntries(['policy.push_number_matching', 'rate_limit.push_per_minute', 'rate_limit.push_rejections_per_hour'].map((k) => [k, 'push-login.test.mjs'])),
+  ...Object.fromEntries(['name', 'given_name', 'family_name', 'nickname', 'picture', 'user_metadata'].map((k) => [`profile.${k}`, 'profile.test.mjs'])),
+  ...Object.fromEntries(['geo.database', 'webauthn.authenticators'].map((k) => [k, 'method-details.test.mjs'])),
+  ...Object.fromEntries(['account_page.client_id', 'account_page.issuer'].map((k) => [k, 'account-page.test.mjs'])),
   ...Object.fromEntries(['account.grace_period', 'account.delete_step_up', 'account.export_ttl', 'rate_limit.exports_per_day'].map((k) => [k, 'leaving.test.mjs'])),
 };
 

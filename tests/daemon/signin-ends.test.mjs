@@ -90,9 +90,11 @@ test('a new password, from a token that belongs to no browser', async () => {
   const name = someone();
   const other = await signIn(name);
   const embedded = isIssued(await app.password(mail(name), ask()));
+  const elsewhere = isIssued(await app.password(mail(name), ask()));
   await changePassword(d.bearer(embedded.access_token));
   assert.equal(await isSignedIn(other.browser), false);
-  for (const token of [other.refresh_token, embedded.refresh_token]) isRefused(await app.refresh(token), 403, 'invalid_grant');
+  for (const token of [other.refresh_token, elsewhere.refresh_token]) isRefused(await app.refresh(token), 403, 'invalid_grant');
+  isIssued(await app.refresh(embedded.refresh_token));
 });
 
 test('a new password by the operator', async (t) => {

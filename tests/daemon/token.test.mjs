@@ -74,7 +74,7 @@ test('discovery', async () => {
     token_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
     token_endpoint_auth_signing_alg_values_supported: ['RS256', 'RS384', 'PS256', 'ES256', 'ES384'],
     dpop_signing_alg_values_supported: ['ES256', 'RS256', 'ES384', 'PS256', 'EdDSA'],
-    claims_supported: ['aud', 'auth_time', 'amr', 'acr', 'email', 'email_verified', 'exp', 'iat', 'iss', 'name', 'nonce', 'org_id', 'phone_number', 'sid', 'sub'],
+    claims_supported: ['acr', 'amr', 'aud', 'auth_time', 'email', 'exp', 'email_verified', 'family_name', 'given_name', 'iat', 'iss', 'name', 'nickname', 'nonce', 'org_id', 'picture', 'phone_number', 'sid', 'sub'],
     authorization_response_iss_parameter_supported: true, request_parameter_supported: false, request_uri_parameter_supported: false,
   });
 });
