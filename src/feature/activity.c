@@ -36,7 +36,7 @@ static void read_detail(struct ma_arena *a, const struct ma_audit_row *row, stru
     MA_CLEANUP(ma_json_free_p) struct ma_json *j = NULL;
     if (!row->detail.p || ma_json_parse(row->detail, &j) < 0)
         return;
-    ret->by_operator = ma_json_part_type(j, "actor", MA_JSON_WHOLE) != MA_JSON_ABSENT;
+    ret->by_operator = ma_span_eq_str(member(j, a, "actor"), "operator"); /* links have an actor too */
     ret->factor = member(j, a, "authentication_method");
     if (!ret->factor.p)
         ret->factor = member(j, a, "authenticator.type");

@@ -2,6 +2,7 @@
  * GET /activity: the user's own audit rows in plain terms. */
 import { assert, test, before, after, isProblem, methodPath, pointers } from './lib/kit.mjs';
 import { Browser, PASSWORD } from './lib/login.mjs';
+import { linkOf, press } from './lib/notices.mjs';
 import { FIREFOX, byApp, byPage, everyOperation, id, mail, start } from './lib/account.mjs';
 
 const ACTIVITY = '/me/v1/activity';
@@ -63,6 +64,13 @@ test('what is told', async (t) => {
     const [e] = await events(s, '?take=1');
     assert.deepEqual([brief(e), e.by, e.authentication_method_id], ['factor_removed success', 'operator', m.id]);
     for (const k of ['ip', 'device', 'client_id', 'application']) assert.equal(k in e, false, k);
+  });
+  await t.test('a password set through a link, with where that was done', async () => {
+    const link = linkOf(d, { text: d.ok('user', 'reset-link', id('dee')) });
+    assert.equal((await press(d, link, 'set', { password: 'Zq7-set-through-the-link' })).status, 200);
+    d.advance(2000); /* tokens of before are over */
+    const [e] = await events(reader('dee'), '?take=1');
+    assert.deepEqual([brief(e), e.by, e.ip], ['password_changed success', 'user', '127.0.0.1']);
   });
   await t.test('nothing beyond the list of members, whatever a row holds', async () => {
     for (const n of names) for (const e of await events(reader(n))) for (const k of Object.keys(e)) assert.ok(KNOWN.includes(k), k);
