@@ -17,7 +17,7 @@
 #define MA_JWKS_KEYS_MAX 64u      /* keys of one set */
 #define MA_JWKS_BYTES_MAX 262144  /* of a JWKS or discovery document */
 #define MA_KID_LESS_TRIES 8u      /* keys tried for a token without kid */
-#define MA_ID_TOKEN_MAX 16384     /* bytes of a provider's compact JWS */
+#define MA_ID_TOKEN_MAX 16384     /* bytes of a compact id_token, a provider's or our own */
 
 /* --- jws.c: the compact form (RFC 7515 §7.1) --- */
 

@@ -133,7 +133,7 @@ struct signer {
 static int sign(struct ma_arena *a, jwt_t *t, const struct signer *by, const char *typ, struct ma_span *ret)
 {
     struct ma_buf b;
-    ma_buf_init_arena(&b, a, 2048, MA_TOKEN_MAX);
+    ma_buf_init_arena(&b, a, 2048, strcmp(typ, "at+jwt") == 0 ? MA_TOKEN_MAX : MA_ID_TOKEN_MAX);
     int r = add_headers(t, by->kid, by->alg, typ);
     if (r == MA_OK)
         r = encode(t, by->key, by->alg, &b);

@@ -6,7 +6,9 @@
 #include "ma/codec.h"
 #include "ma/crypto.h"
 
-enum { CLAIMS_MAX = 6144, USERINFO_TTL_S = 86400 };
+/* ID_CLAIMS_MAX: room for the longest profile (four names and a picture, 6 KiB) beside the longest nonce (3 KiB): users
+ * whose token cannot be made could not sign in to shorten their names. */
+enum { CLAIMS_MAX = 6144, ID_CLAIMS_MAX = 11264, USERINFO_TTL_S = 86400 };
 
 struct made {
     struct ma_span access_token, id_token;
@@ -168,7 +170,7 @@ static int id_token(struct ma_ctx *ctx, const struct ma_issue *is, struct made *
     struct ma_jw w;
     if (!is->granted.openid)
         return MA_OK;
-    ma_buf_init_arena(&b, ctx->arena, 1024, CLAIMS_MAX);
+    ma_buf_init_arena(&b, ctx->arena, 1024, ID_CLAIMS_MAX);
     ma_jw_init(&w, &b);
     ma_jw_obj(&w);
     ma_jw_kcstr(&w, "iss", origin_and(ctx, "/"));

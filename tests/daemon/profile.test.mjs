@@ -3,7 +3,8 @@
 import fs from 'node:fs';
 import { assert, test, before, after, confText, eventually, isProblem, pointers, user } from './lib/kit.mjs';
 import { byPage, everyOperation, id, mail, start } from './lib/account.mjs';
-import { claims } from './lib/oauth.mjs';
+import { Browser } from './lib/login.mjs';
+import { App, claims, isIssued } from './lib/oauth.mjs';
 
 const PROFILE = '/me/v1/profile';
 const names = ['ann', 'ben', 'cid', 'dee', 'eve', 'fay'];
@@ -184,3 +185,19 @@ test('everything about a user holds the profile', () => {
 
 test('GET /profile goes through every gate', (t) => everyOperation(t, d, 'ann', { method: 'GET', path: PROFILE, scope: 'read:me:profile', allow: ['GET', 'HEAD', 'OPTIONS', 'PATCH'] }));
 test('PATCH /profile goes through every gate', (t) => everyOperation(t, d, 'ann', { method: 'PATCH', path: PROFILE, scope: 'update:me:profile', body: { nickname: 'A' }, allow: ['GET', 'HEAD', 'OPTIONS', 'PATCH'] }));
+
+test('the longest profile signs its user in', async () => {
+  const long = '\u4e2d'.repeat(300);
+  const nonce = 'n'.repeat(2000);
+  const s = self('fay');
+  await change(s, { ...Object.fromEntries(TEXTS.map((k) => [k, long])), picture: `https://pictures.example/${'p'.repeat(2023)}` });
+  const app = new App(d, 'spa');
+  const scope = 'openid profile email';
+  const tokens = isIssued(await app.exchange(await app.code(mail('fay'), { scope, nonce }, new Browser(d))));
+  const seen = claims(tokens.id_token);
+  for (const k of TEXTS) assert.equal(seen[k], long, k);
+  assert.equal(seen.nonce, nonce);
+  const info = await app.get('/userinfo', `Bearer ${tokens.access_token}`);
+  assert.equal(info.status, 200);
+  assert.equal(info.json.picture, seen.picture);
+});
