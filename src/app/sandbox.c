@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -106,19 +107,38 @@ static int names(scmp_filter_ctx ctx, uint32_t action, const char *const *list, 
     return r;
 }
 
+/* One kind of socket: what else the arguments could hold, other protocols and the code of them that the kernel loads on
+ * demand, is left out. The kernel reads 32 bits of each. */
+static int socket_kind(scmp_filter_ctx ctx, const char *name, int family, int type, int protocol)
+{
+    const scmp_datum_t bits = UINT32_MAX, flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
+    const struct scmp_arg_cmp args[] = {SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family),
+                                        SCMP_A1(SCMP_CMP_MASKED_EQ, bits & ~flags, (scmp_datum_t)type),
+                                        SCMP_A2(SCMP_CMP_MASKED_EQ, bits, (scmp_datum_t)protocol)};
+    return rule(ctx, SCMP_ACT_ALLOW, name, MA_COUNT(args), args);
+}
+
 /* TCP, UNIX sockets and the resolver's UDP; no raw packets, no other kernel subsystem. */
 static int sockets(scmp_filter_ctx ctx)
 {
-    static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
+    static const struct {
+        const char *name;
+        int family, type, protocol;
+    } kinds[] = {
+        {"socket", AF_UNIX, SOCK_STREAM, 0},     {"socket", AF_UNIX, SOCK_DGRAM, 0},
+        {"socketpair", AF_UNIX, SOCK_STREAM, 0}, {"socketpair", AF_UNIX, SOCK_DGRAM, 0},
+        {"socket", AF_INET, SOCK_STREAM, 0},     {"socket", AF_INET, SOCK_STREAM, IPPROTO_TCP},
+        {"socket", AF_INET, SOCK_DGRAM, 0},      {"socket", AF_INET, SOCK_DGRAM, IPPROTO_UDP},
+        {"socket", AF_INET6, SOCK_STREAM, 0},    {"socket", AF_INET6, SOCK_STREAM, IPPROTO_TCP},
+        {"socket", AF_INET6, SOCK_DGRAM, 0},     {"socket", AF_INET6, SOCK_DGRAM, IPPROTO_UDP},
+    };
     static const char *const calls[] = {"socket", "socketpair"};
     int r = 0;
-    for (size_t i = 0; i < MA_COUNT(calls); i++) {
-        for (size_t k = 0; k < MA_COUNT(families) && r == 0; k++)
-            r = allow_if(ctx, calls[i], SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[k]));
-        /* getaddrinfo asks netlink for addresses and does without */
-        if (r == 0)
-            r = rule(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), calls[i], 1, &SCMP_A0(SCMP_CMP_GT, (scmp_datum_t)AF_INET6));
-    }
+    for (size_t i = 0; i < MA_COUNT(kinds) && r == 0; i++)
+        r = socket_kind(ctx, kinds[i].name, kinds[i].family, kinds[i].type, kinds[i].protocol);
+    /* getaddrinfo asks netlink for addresses and does without */
+    for (size_t i = 0; i < MA_COUNT(calls) && r == 0; i++)
+        r = rule(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), calls[i], 1, &SCMP_A0(SCMP_CMP_GT, (scmp_datum_t)AF_INET6));
     return r;
 }
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -95,11 +96,43 @@ static int own_privileges(void)
     return prctl(PR_SET_NAME, "sandboxed") == 0 ? GOOD : 2;
 }
 
+static int kinds_of_sockets(void)
+{
+    static const int good[][3] = {{AF_UNIX, SOCK_DGRAM, 0},
+                                  {AF_INET, SOCK_STREAM, IPPROTO_TCP},
+                                  {AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK, IPPROTO_UDP}};
+    for (size_t i = 0; i < MA_COUNT(good); i++) {
+        int fd = socket(good[i][0], good[i][1] | SOCK_CLOEXEC, good[i][2]);
+        if (fd >= 0)
+            (void)close(fd);
+        else if (errno != EAFNOSUPPORT) /* a machine without IPv6 */
+            return 2;
+    }
+    int pair[2];
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0 ? GOOD : 3;
+}
+
+static int raw_packets(void)
+{
+    return socket(AF_INET, SOCK_RAW, IPPROTO_RAW);
+}
+
+static int echo_requests(void)
+{
+    return socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP);
+}
+
+static int other_transport(void)
+{
+    return socket(AF_INET6, SOCK_STREAM, IPPROTO_SCTP);
+}
+
 START_TEST(the_daemons_own_work_is_let_through)
 {
     expect_done(threads);
     expect_done(names_and_sockets);
     expect_done(files);
+    expect_done(kinds_of_sockets);
     expect_done(own_privileges);
 }
 END_TEST
@@ -107,6 +140,15 @@ END_TEST
 START_TEST(other_socket_families_do_not_exist)
 {
     expect_done(other_families);
+}
+END_TEST
+
+/* Calls that are not in the list: a build with test hooks ends at them. */
+START_TEST(other_protocols_do_not_exist)
+{
+    expect_killed(raw_packets);
+    expect_killed(echo_requests);
+    expect_killed(other_transport);
 }
 END_TEST
 
@@ -233,6 +275,7 @@ int main(void)
     TCase *c = tcase_create("sandbox");
     tcase_add_test(c, the_daemons_own_work_is_let_through);
     tcase_add_test(c, other_socket_families_do_not_exist);
+    tcase_add_test(c, other_protocols_do_not_exist);
     tcase_add_test(c, what_only_an_intruder_does_kills_the_process);
     tcase_add_test(c, memory_is_writable_or_executable);
     tcase_add_test(c, others_are_out_of_reach);
