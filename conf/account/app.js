@@ -11,7 +11,7 @@ let shown = 0;
 
 function current() {
   const name = location.hash.slice(1);
-  return views[name] ? name : 'overview';
+  return Object.hasOwn(views, name) ? name : 'overview';
 }
 
 /* An error where the view would be: what happened, and what to do. */

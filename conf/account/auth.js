@@ -8,6 +8,7 @@ const REDIRECT = `${location.origin}/account`;
 const KEPT = 'account-sign-in';
 const CHANNEL = 'account-popup';
 const POPUP = 'popup.';
+const HINT_MAX = 4096; /* an address that is much longer is refused */
 const SCOPE = ['openid', 'profile', 'offline_access',
   'read:me:factors', 'read:me:authentication_methods', 'create:me:authentication_methods', 'update:me:authentication_methods', 'delete:me:authentication_methods',
   'read:me:connected_accounts', 'create:me:connected_accounts', 'delete:me:connected_accounts', 'read:me:consents', 'delete:me:consents',
@@ -180,7 +181,7 @@ export async function stepUp({ acr, maxAge }) {
 }
 
 export function signOut() {
-  const hint = tokens?.idToken;
+  const hint = tokens?.idToken.length <= HINT_MAX ? tokens.idToken : undefined; /* else the issuer asks first */
   tokens = undefined;
   sessionStorage.setItem('account-signed-out', '1');
   const q = new URLSearchParams({ client_id: config.client_id, post_logout_redirect_uri: REDIRECT, ...(hint ? { id_token_hint: hint } : {}) });

@@ -13,7 +13,7 @@ function wanted() {
   try { kept = localStorage.getItem(KEPT); } catch { /* no storage: the browser's languages decide */ }
   for (const l of [...asked, kept, ...(navigator.languages ?? [])]) {
     const name = l?.toLowerCase().split('-')[0];
-    if (LANGUAGES[name]) return name;
+    if (name && Object.hasOwn(LANGUAGES, name)) return name;
   }
   return 'en';
 }
@@ -32,11 +32,11 @@ export async function choose(name) {
   await load(name);
 }
 
-export const has = (name) => name in texts;
+export const has = (name) => Object.hasOwn(texts, name);
 
 /* t('error_too_many', { n: 3 }) */
 export function t(name, values = {}) {
-  const key = values.n !== undefined && !(name in texts) ? `${name}_${plural.select(values.n)}` : name;
+  const key = values.n !== undefined && !has(name) ? `${name}_${plural.select(values.n)}` : name;
   const text = texts[key] ?? texts[`${name}_other`] ?? name;
   return text.replace(/\{(\w+)\}/g, (_, v) => values[v] ?? '');
 }

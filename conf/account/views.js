@@ -108,10 +108,14 @@ async function details(m) {
   await dialog(m.name || typeName(m.type), (close) => [h('dl', {}, lines.map(([k, v]) => [h('dt', { class: 'soft' }, k), h('dd', {}, v)])), actions(action(t('close'), async () => close(), { autofocus: true }))]);
 }
 
-async function drop(m, methods) {
+async function drop(m) {
   const name = m.name || typeName(m.type);
-  if (!await sure(t('delete_named', { what: name }), t(`delete_text_${m.type}`), t('delete'), () => remove(`${METHODS}/${part(m.id)}`))) return false;
-  if (m.type === 'passkey') await tellAccepted(methods.filter((o) => o.type === 'passkey' && o.id !== m.id), m);
+  let was;
+  if (!await sure(t('delete_named', { what: name }), t(`delete_text_${m.type}`), t('delete'), async () => {
+    if (m.key_id) was = (await get(`${METHODS}/${part(m.id)}/details`)).webauthn;
+    await remove(`${METHODS}/${part(m.id)}`);
+  })) return false;
+  await tellAccepted(was);
   toast(t('deleted', { what: name }));
   return true;
 }
@@ -128,7 +132,7 @@ async function methods({ refresh }) {
       m.type === 'recovery-code' ? action(t('replace'), () => add('recovery-code', refresh)) : null,
       ['password', 'recovery-code'].includes(m.type) ? null : action(t('rename'), async () => change(await attempt(() => rename(m))), label('rename', m)),
       action(t('details'), () => details(m), label('details', m)),
-      m.type === 'password' ? null : action(t('delete'), async () => change(await attempt(() => drop(m, enrolled))), { class: 'danger', ...label('delete', m) }))))),
+      m.type === 'password' ? null : action(t('delete'), async () => change(await attempt(() => drop(m))), { class: 'danger', ...label('delete', m) }))))),
     card(t('add_more'), can.length === 0 ? h('p', {}, t('add_none')) : list(can.filter((type) => type !== 'recovery-code' || !shown.some((m) => m.type === type)).map((type) => row(
       [h('p', {}, h('strong', {}, typeName(type))), h('p', { class: 'soft' }, t(`about_${type}`))],
       action(t('add'), () => add(type, refresh), { 'aria-label': t('add_named', { what: typeName(type) }) }))))),

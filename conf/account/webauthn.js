@@ -30,11 +30,13 @@ export async function create(options) {
   }
 }
 
-/* Tells the browser which passkeys this account still takes, so that it drops the others (WebAuthn Level 3 §5.1.10). */
-export async function tellAccepted(remaining, like) {
-  if (!like?.relying_party_id || !supported()) return;
+/* Tells the browser which credentials this account still takes once the one of `was` (the member webauthn of its
+ * details) is deleted, so that it drops it (WebAuthn Level 3 §5.1.10). Security keys and platform keys share the user
+ * handle with passkeys: what is left out of the list is dropped too, so only the server's own list will do. */
+export async function tellAccepted(was) {
+  if (!was || !supported()) return;
   try {
-    await PublicKeyCredential.signalAllAcceptedCredentials?.({ rpId: like.relying_party_id, userId: like.user_handle,
-      allAcceptedCredentialIds: remaining.filter((m) => m.relying_party_id === like.relying_party_id).map((m) => m.key_id) });
+    await PublicKeyCredential.signalAllAcceptedCredentials?.({ rpId: was.rp_id, userId: was.user_handle,
+      allAcceptedCredentialIds: was.accepted_credential_ids.filter((id) => id !== was.credential_id) });
   } catch { /* a hint to the browser, no more */ }
 }

@@ -228,10 +228,17 @@ test('enrolling, renaming and deleting', { skip }, async (t) => {
     await toasted(page, 'Deleted: My phone');
     assert.equal(await button(page, 'Delete: My phone').count(), 0);
   });
-  await t.test('a passkey that is deleted', async () => {
+  await t.test('a passkey that is deleted, which the browser hears of, and of no other', async () => {
+    await page.evaluate(() => {
+      globalThis.told = [];
+      PublicKeyCredential.signalAllAcceptedCredentials = async (x) => { globalThis.told.push(x); };
+    });
+    const platform = (await d.as('auth0|ben').list()).find((m) => m.type === 'webauthn-platform');
+    const passkey = (await d.as('auth0|ben').list()).find((m) => m.type === 'passkey');
     await page.getByRole('button', { name: /^Delete: Passkey/ }).click();
     await within(page, 'Delete');
     await toasted(page, 'Deleted: Passkey');
+    assert.deepEqual(await page.evaluate(() => globalThis.told), [{ rpId: passkey.relying_party_id, userId: passkey.user_handle, allAcceptedCredentialIds: [platform.key_id] }]);
   });
   await t.test('the password', async () => {
     await press(page, 'Change password');
@@ -415,4 +422,29 @@ test('an answer to a sign-in that this page did not begin', { skip }, async (t) 
   await page.getByRole('alert').waitFor();
   assert.match(await page.getByRole('alert').innerText(), /does not belong to this page/);
   assert.equal(await page.evaluate(() => location.search), '');
+});
+
+test('names that every object has are neither views nor languages', { skip }, async (t) => {
+  const page = await visit(t, 'ann');
+  await page.goto(`${d.base}/account#constructor`);
+  await page.getByRole('heading', { name: 'Overview' }).waitFor();
+  await page.goto(`${d.base}/account?ui_locales=constructor#toString`);
+  await page.getByRole('heading', { name: 'Overview' }).waitFor();
+  assert.equal(await page.locator('main').getByText('[object').count(), 0);
+  quiet(page);
+});
+
+test('signing out with a profile that makes a long id_token', { skip }, async (t) => {
+  const long = '\u4e2d'.repeat(300); /* three bytes each */
+  const first = await visit(t, 'cid');
+  await go(first, 'profile');
+  for (const name of ['Name', 'Given name', 'Family name', 'Nickname']) await label(first, name).fill(long);
+  await label(first, 'Address of a picture').fill(`https://pictures.example/${'p'.repeat(2023)}`);
+  await press(first, 'Save');
+  await toasted(first, 'Saved');
+  const page = await visit(t, 'cid');
+  await press(page, 'Sign out');
+  await press(page, 'Sign out'); /* the hosted page asks */
+  await page.getByText('You are signed out').waitFor();
+  quiet(page);
 });
