@@ -156,16 +156,103 @@ static MMDB_lookup_result_s look_up(const MMDB_s *db, const struct ma_addr *a, i
     return MMDB_lookup_sockaddr(db, (const struct sockaddr *)&v6, err);
 }
 
+/* --- records --- */
+
+/* Data of a record, read byte by byte (MaxMind DB 2.0, "Data Section"). */
+struct walk {
+    const uint8_t *p;
+    size_t at, n;
+};
+enum { T_POINTER = 1, T_MAP = 7, T_ARRAY = 11, T_CONTAINER = 12, T_END = 13, T_BOOLEAN = 14, EXTENDED = 7 };
+enum { DEPTH_MAX = 16, VALUES_MAX = 4096 }; /* records of the databases that there are: 4 and 200 */
+
+static bool next_byte(struct walk *w, uint32_t *ret)
+{
+    if (w->at >= w->n)
+        return false;
+    *ret = w->p[w->at++];
+    return true;
+}
+
+static bool next_size(struct walk *w, uint32_t *size)
+{
+    static const uint32_t base[] = {29, 285, 65821};
+    if (*size < base[0])
+        return true;
+    uint32_t more = *size - base[0] + 1, value = 0, b;
+    for (uint32_t i = 0; i < more; i++) {
+        if (!next_byte(w, &b))
+            return false;
+        value = value << 8 | b;
+    }
+    *size = base[more - 1] + value;
+    return true;
+}
+
+/* The type of the value, and how many values are in it: what is no map or array is passed over. */
+static bool next_value(struct walk *w, uint32_t *type, uint32_t *inner)
+{
+    uint32_t control, size;
+    *inner = 0;
+    if (!next_byte(w, &control))
+        return false;
+    *type = control >> 5;
+    size = control & 0x1f;
+    if (*type == T_POINTER) {
+        w->at += (size >> 3) + 1;
+        return w->at <= w->n;
+    }
+    if (*type == 0) {
+        if (!next_byte(w, type))
+            return false;
+        *type += EXTENDED;
+    }
+    if (!next_size(w, &size) || *type == T_CONTAINER || *type == T_END)
+        return false;
+    if (*type == T_MAP || *type == T_ARRAY)
+        *inner = *type == T_MAP ? 2 * size : size;
+    else if (*type != T_BOOLEAN)
+        w->at += size;
+    return w->at <= w->n;
+}
+
+/* A map that the library can look into: it calls itself for every level of what it passes over, so that a record of
+ * many levels would use up the stack. Pointers are not followed, here or there. */
+static bool is_plain_map(const MMDB_entry_s *entry)
+{
+    struct walk w = {entry->mmdb->data_section, entry->offset, entry->mmdb->data_section_size};
+    uint32_t left[DEPTH_MAX + 1] = {0}, type;
+    if (!next_value(&w, &type, &left[0]) || type != T_MAP)
+        return false;
+    for (int depth = 0, seen = 0; depth >= 0;) {
+        if (left[depth] == 0) {
+            depth--;
+            continue;
+        }
+        left[depth]--;
+        if (depth == DEPTH_MAX || ++seen > VALUES_MAX || !next_value(&w, &type, &left[depth + 1]))
+            return false;
+        depth++;
+    }
+    return true;
+}
+
 static bool is_letter(char c)
 {
     return c >= 'A' && c <= 'Z';
 }
 
-static bool read_code(MMDB_entry_s *entry, const char *const *path, char out[MA_COUNTRY_LEN + 1])
+/* One member of a map at a time, each map looked over first. */
+static bool read_code(MMDB_entry_s *entry, const char *member, char out[MA_COUNTRY_LEN + 1])
 {
+    const char *const outer[] = {member, NULL}, *const inner[] = {"iso_code", NULL};
     MMDB_entry_data_s d;
-    if (MMDB_aget_value(entry, &d, path) != MMDB_SUCCESS || !d.has_data || d.type != MMDB_DATA_TYPE_UTF8_STRING ||
-        d.data_size != MA_COUNTRY_LEN || !is_letter(d.utf8_string[0]) || !is_letter(d.utf8_string[1]))
+    if (MMDB_aget_value(entry, &d, outer) != MMDB_SUCCESS || !d.has_data || d.type != MMDB_DATA_TYPE_MAP)
+        return false;
+    MMDB_entry_s country = {entry->mmdb, d.offset};
+    if (!is_plain_map(&country) || MMDB_aget_value(&country, &d, inner) != MMDB_SUCCESS || !d.has_data ||
+        d.type != MMDB_DATA_TYPE_UTF8_STRING || d.data_size != MA_COUNTRY_LEN || !is_letter(d.utf8_string[0]) ||
+        !is_letter(d.utf8_string[1]))
         return false;
     memcpy(out, d.utf8_string, MA_COUNTRY_LEN);
     out[MA_COUNTRY_LEN] = '\0';
@@ -174,13 +261,11 @@ static bool read_code(MMDB_entry_s *entry, const char *const *path, char out[MA_
 
 static bool country_of(const MMDB_s *db, const struct ma_addr *a, char out[MA_COUNTRY_LEN + 1])
 {
-    static const char *const where[] = {"country", "iso_code", NULL};
-    static const char *const registered[] = {"registered_country", "iso_code", NULL};
     int err = MMDB_SUCCESS;
     MMDB_lookup_result_s found = look_up(db, a, &err);
-    if (err != MMDB_SUCCESS || !found.found_entry)
+    if (err != MMDB_SUCCESS || !found.found_entry || !is_plain_map(&found.entry))
         return false;
-    return read_code(&found.entry, where, out) || read_code(&found.entry, registered, out);
+    return read_code(&found.entry, "country", out) || read_code(&found.entry, "registered_country", out);
 }
 
 bool ma_geo_country(struct ma_geo *g, struct ma_span address, char out[MA_COUNTRY_LEN + 1])

@@ -153,6 +153,51 @@ START_TEST(damage)
 }
 END_TEST
 
+/* A database whose every address has {"a": [[[…"x"…]]], "country": {"iso_code": "DE"}}. */
+static void write_nested(size_t levels)
+{
+    static const char tree[] = "\0\0\0\x11\0\0\0\x11" /* one node, both ways the first record */
+                               "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    static const char head[] = "\xe2\x41" /* a map of two */
+                               "a";
+    static const char tail[] = "\x41x\x47" /* texts of 1 and 7 */
+                               "country\xe1\x48iso_code\x42"
+                               "DE";
+    static const char meta[] = "\xab\xcd\xefMaxMind.com\xe9"
+                               "\x4anode_count\xc1\x01\x4brecord_size\xa1\x20\x4aip_version\xa1\x04"
+                               "\x4d"
+                               "database_type\x41T\x49languages\0\x04\x5b"
+                               "binary_format_major_version\xa1\x02"
+                               "\x5b"
+                               "binary_format_minor_version\xa0\x4b"
+                               "build_epoch\x01\x02\x01"
+                               "\x4b"
+                               "description\xe0";
+    FILE *out = fopen(scratch, "we");
+    ck_assert_ptr_nonnull(out);
+    (void)fwrite(tree, 1, sizeof tree - 1, out);
+    (void)fwrite(head, 1, sizeof head - 1, out);
+    for (size_t i = 0; i < levels; i++)
+        (void)fwrite("\x01\x04", 1, 2, out); /* an array of one */
+    (void)fwrite(tail, 1, sizeof tail - 1, out);
+    (void)fwrite(meta, 1, sizeof meta - 1, out);
+    ck_assert_int_eq(fclose(out), 0);
+}
+
+START_TEST(many_levels_do_not_use_up_the_stack)
+{
+    static const struct {
+        size_t levels;
+        const char *country;
+    } v[] = {{0, "DE"}, {8, "DE"}, {64, ""}, {3000000, ""}};
+    for (size_t i = 0; i < MA_COUNT(v); i++) {
+        write_nested(v[i].levels);
+        ck_assert_msg(ma_geo_load(geo, scratch, why) == MA_OK, "%s", why);
+        ck_assert_str_eq(country("192.0.2.1"), v[i].country);
+    }
+}
+END_TEST
+
 static void *look_up(void *stop)
 {
     char out[MA_COUNTRY_LEN + 1];
@@ -188,6 +233,7 @@ int main(void)
     tcase_add_test(t, cut_off_while_in_use);
     tcase_add_test(t, bad_files_leave_the_old_one);
     tcase_add_test(t, damage);
+    tcase_add_test(t, many_levels_do_not_use_up_the_stack);
     tcase_add_test(t, replaced_under_readers);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
