@@ -141,17 +141,19 @@ export async function finish() {
 
 /* --- windows --- */
 
-/* Opens a window at url(state) and resolves with the query that it comes back with; undefined when it was closed. */
-export function popup(url) {
+/* Opens a window at url(state) and resolves with the query that it comes back with; undefined when `signal` ends the
+ * waiting, or the window was closed. A page of another site may cut the tie (COOP), and then seems closed: `own` says that
+ * only pages of ours are shown. */
+export function popup(url, { own = false, signal } = {}) {
   return new Promise((resolve, reject) => {
     const state = POPUP + random();
     const w = window.open('about:blank', '_blank', 'popup,width=480,height=720');
     if (!w) { reject(new Error(t('popup_blocked'))); return; }
     const channel = new BroadcastChannel(CHANNEL);
     const done = (value) => { clearInterval(timer); channel.close(); resolve(value); };
-    /* A provider's page may cut the tie to its opener: then only the message tells. */
     let closed = 0;
-    const timer = setInterval(() => { if (w.closed && ++closed > 4) done(undefined); }, 500);
+    const timer = setInterval(() => { if (own && w.closed && ++closed > 4) done(undefined); }, 500);
+    signal?.addEventListener('abort', () => { w.close(); done(undefined); });
     channel.onmessage = ({ data }) => { if (data.state === state) { w.close(); done(data); } };
     url(state).then((u) => w.location.replace(u), (e) => { w.close(); clearInterval(timer); channel.close(); reject(e); });
   });
@@ -165,7 +167,7 @@ export async function stepUp({ acr, maxAge }) {
       trouble.hidden = true;
       try {
         const verifier = random(48);
-        const answer = await popup((state) => authorizeUrl(verifier, state, { ...(acr ? { acr_values: acr } : {}), ...(maxAge ? { max_age: maxAge } : { prompt: 'login' }) }));
+        const answer = await popup((state) => authorizeUrl(verifier, state, { ...(acr ? { acr_values: acr } : {}), ...(maxAge ? { max_age: maxAge } : { prompt: 'login' }) }), { own: true });
         if (!answer) return;
         if (answer.error) throw new Error(answer.error_description ?? answer.error);
         if (answer.iss && answer.iss !== config.issuer) throw new Error(t('sign_in_mixed_up'));

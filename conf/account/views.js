@@ -229,12 +229,20 @@ async function activity() {
 
 async function connect(name) {
   let started;
-  const answer = await popup(async (state) => {
+  const gone = new AbortController();
+  const opened = popup(async (state) => {
     started = await post('/connected-accounts/connect', { connection: name, redirect_uri: connectRedirect, state });
     const u = new URL(started.connect_uri);
     for (const [k, v] of Object.entries(started.connect_params)) u.searchParams.set(k, v);
     return u.href;
-  });
+  }, { signal: gone.signal });
+  let done;
+  const asked = dialog(t('connect_named', { what: name }), (close) => {
+    done = close;
+    return [h('p', {}, t('connect_elsewhere')), actions(action(t('cancel'), async () => close(), { autofocus: true }))];
+  }).then(() => gone.abort());
+  const answer = await opened.finally(() => done());
+  await asked;
   if (!answer) return false;
   if (answer.error) throw new Error(answer.error_description ?? answer.error);
   await post('/connected-accounts/complete', { auth_session: started.auth_session, connect_code: answer.connect_code, redirect_uri: connectRedirect });

@@ -26,7 +26,8 @@ static int make_link(struct ma_db *db, void *arg)
     if (rc != MA_OK)
         return rc;
     job->missing = "the user has no password here";
-    rc = ma_password_get(db, c->a, id, &password);
+    /* the page wants the policy of the user's connection */
+    rc = u.connection.p ? ma_password_get(db, c->a, id, &password) : MA_E_NOTFOUND;
     if (rc == MA_OK)
         rc = ma_reset_make(&env, id, job->token);
     return rc == MA_OK ? ma_cmd_audit_row(c, db, "sapi", "reset_link", id, "") : rc;

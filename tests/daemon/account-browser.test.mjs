@@ -321,6 +321,17 @@ test('connected accounts', { skip }, async (t) => {
     await button(page, 'Disconnect: acme').waitFor();
     await shot(page, 'connected');
   });
+  await t.test('called off, on either side', async () => {
+    const [window] = await Promise.all([page.waitForEvent('popup'), press(page, 'Connect: acme')]);
+    const closed = window.waitForEvent('close');
+    await within(page, 'Cancel');
+    await closed;
+    await gone(page);
+    const [other] = await Promise.all([page.waitForEvent('popup'), press(page, 'Connect: acme')]);
+    await other.close();
+    await within(page, 'Cancel');
+    await gone(page);
+  });
   await t.test('disconnect', async () => {
     await press(page, 'Disconnect: acme');
     await within(page, 'Disconnect');
