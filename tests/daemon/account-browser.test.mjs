@@ -9,7 +9,8 @@ import { chromium } from 'playwright-core';
 import { assert, test, before, after, client, eventually, grant, user } from './lib/kit.mjs';
 import { CA_SCOPES, connectDaemon, connection, stopAll } from './lib/connect.mjs';
 import { Upstream } from './lib/upstream.mjs';
-import { PASSWORD } from './lib/login.mjs';
+import { Browser, CALLBACK, PASSWORD } from './lib/login.mjs';
+import { Device } from './lib/device.mjs';
 import { totp } from './lib/otp.mjs';
 import { SCOPES } from './lib/tokens.mjs';
 
@@ -20,11 +21,12 @@ const ARGS = ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-ba
 const AXE = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const SHOTS = process.env.MA_SHOTS;
 const PLATFORM = { protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true };
+const USB = { ...PLATFORM, transport: 'usb' };
 const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, colorScheme: 'dark', locale: 'de-DE' };
 const DESKTOP = { viewport: { width: 1280, height: 900 }, colorScheme: 'light', locale: 'en-GB' };
 const VIEWS = ['overview', 'methods', 'profile', 'devices', 'activity', 'connections', 'apps', 'data'];
 const EXTRA = ['read:me:consents', 'delete:me:consents', 'read:me:sessions', 'delete:me:sessions', 'read:me:activity', 'read:me:profile', 'update:me:profile', 'create:me:exports', 'read:me:exports', 'delete:me:account'];
-const names = ['ann', 'ben', 'cid', 'dee', 'eve', 'fay', 'gus', 'hal', 'ida'];
+const names = ['ann', 'ben', 'cid', 'dee', 'eve', 'fay', 'gus', 'hal', 'ida', 'jon', 'kim'];
 
 let d;
 let acme;
@@ -33,9 +35,10 @@ before(async () => {
   if (skip) return;
   acme = await Upstream.start();
   d = await connectDaemon({ upstreams: [acme], connections: [connection('acme', acme.options('basic'))],
-    state: { factors: { passkey: true, 'webauthn-roaming': true, 'webauthn-platform': true } } });
+    state: { factors: { passkey: true, 'webauthn-roaming': true, 'webauthn-platform': true, 'push-notification': true } } });
   d.apply({
-    clients: [client('account', { name: 'Your account', callbacks: [`${d.base}/account`], allowed_logout_urls: [`${d.base}/account`], grant_types: ['authorization_code', 'refresh_token'], require_dpop: true })],
+    clients: [client('account', { name: 'Your account', callbacks: [`${d.base}/account`], allowed_logout_urls: [`${d.base}/account`], grant_types: ['authorization_code', 'refresh_token'], require_dpop: true }),
+      client('third', { name: 'Third party', is_first_party: false, callbacks: [CALLBACK] })],
     client_grants: [grant(d.base, 'account', [...new Set([...SCOPES, ...CA_SCOPES, ...EXTRA])])],
     users: names.map((n) => user(`auth0|${n}`, { email: `${n}@example.com`, email_verified: true, name: `${n[0].toUpperCase()}${n.slice(1)} Example`, password: PASSWORD })),
   });
@@ -366,6 +369,75 @@ test('a recent factor is asked for in place', { skip }, async (t) => {
   await gone(page);
   await label(page, 'Given name').waitFor();
   quiet(page);
+});
+
+test('a device that approves, and a security key', { skip }, async (t) => {
+  const page = await visit(t, 'jon');
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send('WebAuthn.enable');
+  await cdp.send('WebAuthn.addVirtualAuthenticator', { options: USB });
+  await go(page, 'methods');
+  await t.test('the device scans and enrols, then the page goes on', async () => {
+    const begun = page.waitForResponse((r) => r.request().method() === 'POST' && r.url().endsWith('/authentication-methods'));
+    await press(page, 'Add: Approval in an app');
+    const { barcode_uri } = await (await begun).json();
+    await page.locator('dialog img.qr').waitFor();
+    const device = new Device(d);
+    await device.enrol(barcode_uri);
+    await within(page, 'Continue');
+    await toasted(page, 'Added: Approval in an app');
+  });
+  await t.test('the key', async () => {
+    await press(page, 'Add: Security key');
+    await within(page, 'Continue');
+    await toasted(page, 'Added: Security key');
+  });
+  await t.test('a recovery code is replaced by another', async () => {
+    const make = async (name) => {
+      await press(page, name);
+      const code = await page.locator('#recovery-code').innerText();
+      d.secrets.add('recovery code', code);
+      await page.getByLabel('I have kept the code').check();
+      await within(page, 'Done');
+      await gone(page);
+      return code;
+    };
+    assert.notEqual(await make('Add: Recovery code'), await make('Replace'));
+  });
+  await t.test('the device goes with its codes', async () => {
+    await page.getByRole('button', { name: /^Delete: .*(Approval|phone)/ }).first().click();
+    await within(page, 'Delete');
+    await gone(page);
+    await page.getByText('Authenticator app', { exact: true }).nth(1).waitFor({ state: 'detached' });
+  });
+  quiet(page);
+});
+
+test('applications: what was allowed is withdrawn', { skip }, async (t) => {
+  const browser = new Browser(d);
+  let p = await browser.login(await browser.authorize({ scope: 'openid profile offline_access' }, 'third'), 'kim@example.com');
+  if (p.title === 'Give access?') p = await browser.submit(p, 'allow');
+  assert.ok(p.params?.code, p.away ?? `${p.title}: ${p.text}`);
+  d.secrets.add('code', p.params.code);
+  const page = await visit(t, 'kim');
+  await go(page, 'apps');
+  await press(page, 'Withdraw access: third');
+  await accessible(page, 'the question');
+  await within(page, 'Withdraw');
+  await page.getByText('None has asked for your consent').waitFor();
+  quiet(page);
+});
+
+test('one device is signed out', { skip }, async (t) => {
+  const there = await visit(t, 'kim', PHONE);
+  const here = await visit(t, 'kim');
+  await go(here, 'devices');
+  const before = await here.locator('main li').count();
+  await here.locator('main li').filter({ hasNotText: 'this device' }).first().getByRole('button').click();
+  await toasted(here, 'Signed out');
+  await eventually(async () => await here.locator('main li').count() < before, 'a shorter list');
+  await there.close();
+  quiet(here);
 });
 
 test('a copy of the data', { skip }, async (t) => {
