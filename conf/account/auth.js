@@ -150,12 +150,13 @@ export function popup(url, { own = false, signal } = {}) {
     const w = window.open('about:blank', '_blank', 'popup,width=480,height=720');
     if (!w) { reject(new Error(t('popup_blocked'))); return; }
     const channel = new BroadcastChannel(CHANNEL);
-    const done = (value) => { clearInterval(timer); channel.close(); resolve(value); };
+    let over = false;
+    const done = (value) => { over = true; clearInterval(timer); channel.close(); resolve(value); };
     let closed = 0;
     const timer = setInterval(() => { if (own && w.closed && ++closed > 4) done(undefined); }, 500);
     signal?.addEventListener('abort', () => { w.close(); done(undefined); });
     channel.onmessage = ({ data }) => { if (data.state === state) { w.close(); done(data); } };
-    url(state).then((u) => w.location.replace(u), (e) => { w.close(); clearInterval(timer); channel.close(); reject(e); });
+    url(state).then((u) => { if (!over) w.location.replace(u); }, (e) => { w.close(); clearInterval(timer); channel.close(); reject(e); });
   });
 }
 
