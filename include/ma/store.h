@@ -643,13 +643,17 @@ MA_MUST_USE int ma_signin_end_family(struct ma_db *db, struct ma_arena *a, struc
                                      int64_t now);
 
 /* Everything at once (signouts.c): browser sessions with their access tokens, refresh tokens, codes nobody used yet,
- * logins under way. What hangs on keep_session (p == NULL: none) stays, but for logins. For a password that changed, or
- * an account that was taken over. Write. */
+ * logins under way, devices that have not enrolled yet. What hangs on keep_session (p == NULL: none) stays, but for
+ * logins and devices. For a password that changed, or an account that was taken over. Write. */
 struct ma_signins_ended {
     int64_t sessions, families;
 };
 MA_MUST_USE int ma_signins_end(struct ma_db *db, struct ma_span user_id, struct ma_span keep_session, int64_t now,
                                struct ma_signins_ended *ret);
+
+/* Takes back the push enrolments under way (signouts.c): a device needs its ticket only, so that whoever began one must
+ * not keep it beyond the sign-in. Write. */
+MA_MUST_USE int ma_push_pending_end(struct ma_db *db, struct ma_span user_id);
 
 /* Consents (consents.c). */
 struct ma_consent {

@@ -67,6 +67,8 @@ int ma_account_sign_out(struct ma_ctx *ctx, struct ma_span id)
                     : ma_signin_end_family(ctx->db, ctx->arena, ctx->who.user_id, id, ctx->now_ms);
     if (r == MA_E_NOTFOUND)
         return no_session(ctx);
+    if (r == MA_OK)
+        r = ma_push_pending_end(ctx->db, ctx->who.user_id);
     if (r < 0)
         return r;
     ctx->user_changed = true;
@@ -107,6 +109,8 @@ int ma_account_withdraw(struct ma_ctx *ctx, struct ma_span consent_id)
         r = ma_families_revoke_audience(ctx->db, ctx->who.user_id, c.client_id, c.audience, ctx->now_ms);
     if (r >= 0)
         r = ma_revoke_audience(ctx->db, ctx->who.user_id, c.client_id, c.audience, ctx->now_ms);
+    if (r >= 0)
+        r = ma_push_pending_end(ctx->db, ctx->who.user_id);
     if (r < 0)
         return r;
     ctx->user_changed = true;

@@ -154,6 +154,7 @@
     X(FAMILY_REVOKE_OTHERS)                                                                                            \
     X(CODE_DELETE_OTHERS)                                                                                              \
     X(FLOW_DELETE_USER)                                                                                                \
+    X(PUSH_PENDING_DELETE)                                                                                             \
     X(REVOCATION_PUT_JTI)                                                                                              \
     X(REVOCATION_PUT_SESSIONS)                                                                                         \
     X(REVOCATION_PUT_FAMILIES)                                                                                         \

@@ -12,6 +12,9 @@ MA_QUERY(FAMILY_REVOKE_OTHERS, "UPDATE families SET revoked_at = $3 WHERE user_i
 MA_QUERY(CODE_DELETE_OTHERS, "DELETE FROM codes WHERE user_id = $1 AND used_at = 0 "
                              "AND session_id IS DISTINCT FROM $2");
 MA_QUERY(FLOW_DELETE_USER, "DELETE FROM flows WHERE user_id = $1");
+/* The row of push_devices goes with it. */
+MA_QUERY(PUSH_PENDING_DELETE,
+         "DELETE FROM methods WHERE user_id = $1 AND type = 'push-notification' AND confirmed = 0");
 
 static int end(struct ma_db *db, const struct ma_sql *q, struct ma_span user_id, struct ma_span keep, int64_t now,
                int64_t *ret_n)
@@ -28,6 +31,13 @@ static int end(struct ma_db *db, const struct ma_sql *q, struct ma_span user_id,
     return r;
 }
 
+int ma_push_pending_end(struct ma_db *db, struct ma_span user_id)
+{
+    struct ma_stmt *st MA_CLEANUP(ma_stmt_reset_p) = NULL;
+    int r = ma_store_stmt(db, &ma_q_PUSH_PENDING_DELETE, user_id, &st);
+    return r == MA_OK ? ma_stmt_run(st) : r;
+}
+
 int ma_signins_end(struct ma_db *db, struct ma_span user_id, struct ma_span keep_session, int64_t now,
                    struct ma_signins_ended *ret)
 {
@@ -42,5 +52,5 @@ int ma_signins_end(struct ma_db *db, struct ma_span user_id, struct ma_span keep
         r = end(db, &ma_q_CODE_DELETE_OTHERS, user_id, keep_session, now, &other);
     if (r == MA_OK)
         r = end(db, &ma_q_FLOW_DELETE_USER, user_id, keep_session, now, &other);
-    return r;
+    return r == MA_OK ? ma_push_pending_end(db, user_id) : r;
 }
